@@ -1,5 +1,6 @@
 //! Starts a worker.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -32,18 +33,28 @@ pub struct Descriptors {
     /// The open `cgroup.procs` of the control group that it joins, if it gets one of its own. Whoever makes the group
     /// sets its limits (`memory.max`, `cpu.max`).
     pub group: Option<File>,
+    /// A program with its arguments that runs the worker, such as `systemd-run --scope`: the worker's program and its
+    /// argument are added at the end. It must leave the worker its descriptors. Empty for none.
+    pub runner: Vec<OsString>,
 }
 
 impl Descriptors {
     /// What a worker inherits, without a control group.
     pub fn new(socket: UnixListener, exit_record: File, log: File) -> Self {
-        Self { socket, exit_record, log, group: None }
+        Self { socket, exit_record, log, group: None, runner: Vec::new() }
     }
 
     /// Sets the control group that it joins: the open `cgroup.procs`.
     #[must_use]
     pub fn group(mut self, processes: File) -> Self {
         self.group = Some(processes);
+        self
+    }
+
+    /// Sets the program, with its arguments, that runs the worker.
+    #[must_use]
+    pub fn runner(mut self, command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.runner = command.into_iter().map(Into::into).collect();
         self
     }
 }
@@ -57,12 +68,19 @@ pub fn launch(program: impl AsRef<Path>, settings: &Settings, descriptors: Descr
     let program = program.as_ref();
     let cannot = |error: io::Error| Error::io(format_args!("cannot start the worker {}", program.display()), &error);
     let settings = serde_json::to_string(settings).map_err(|e| cannot(e.into()))?;
-    let Descriptors { socket, exit_record, log, group } = descriptors;
+    let Descriptors { socket, exit_record, log, group, runner } = descriptors;
     // Above all numbers that are given in the child.
     let above = |file: OwnedFd| fcntl_dupfd_cloexec(&file, FIRST_OTHER).map_err(|errno| cannot(errno.into()));
     let (socket, exit_record) = (above(socket.into())?, above(exit_record.into())?);
     let group = group.map(OwnedFd::from);
-    let mut command = Command::new(program);
+    let mut command = match runner.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
     command.arg(settings).env_clear().current_dir("/");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(log));
     let prepare = move || {

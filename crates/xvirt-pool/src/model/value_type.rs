@@ -43,10 +43,10 @@ pub enum Type {
 }
 
 /// Why a value is not one of a type.
-pub(super) struct Misfit {
-    pub(super) kind: ValueErrorKind,
-    pub(super) given: String,
-    pub(super) remedy: String,
+pub(crate) struct Misfit {
+    pub(crate) kind: ValueErrorKind,
+    pub(crate) given: String,
+    pub(crate) remedy: String,
 }
 
 impl Misfit {
@@ -63,7 +63,7 @@ impl Misfit {
 impl Type {
     /// The value in the form in which records have it, from one that a client wrote: numbers may be texts, dates may be
     /// in other notations, and an empty text may be the null reference. The members of records are not read.
-    pub(super) fn conform(&self, value: Value) -> Result<Value, Misfit> {
+    pub(crate) fn conform(&self, value: Value) -> Result<Value, Misfit> {
         match (self, value) {
             (Self::Void, value @ Value::Null) | (Self::String, value @ Value::String(_)) => Ok(value),
             (Self::Bool, value @ Value::Bool(_)) => Ok(value),

@@ -1,0 +1,226 @@
+//! Takes verbs apart, and carries them out.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use xvirt_worker::protocol::Request;
+
+use super::Inner;
+use super::start::Start;
+use crate::model::{Call, Class, ClassTable, Ref, Task, VmOperations, class};
+use crate::operation::arguments::Arguments;
+use crate::operation::{Caller, Failure, accessor, codes};
+use crate::task::{self, Running};
+
+impl Inner {
+    /// Calls a verb: see [`Verbs::call`](crate::operation::Verbs::call).
+    pub(crate) fn call(self: &Arc<Self>, caller: &Caller, verb: &str, given: Vec<Value>) -> Result<Value, Failure> {
+        let (asynchronous, plain) = match verb.strip_prefix("Async.") {
+            Some(plain) => (true, plain),
+            None => (false, verb),
+        };
+        let unknown = || Failure::new("MESSAGE_METHOD_UNKNOWN", [verb]).with_remedy("look at the name of the verb");
+        let (table, name) =
+            plain.split_once('.').and_then(|(table, name)| Some((class(table)?, name))).ok_or_else(unknown)?;
+        let call = table.call(name).ok_or_else(unknown)?;
+        let arguments = Arguments::read(plain, table, call, given)?;
+        if asynchronous && !matches!(call, Call::Own(_)) {
+            return Err(unknown());
+        }
+        if !matches!(call, Call::Own(_)) {
+            return self.access(table, call, &arguments);
+        }
+        let object = Some(arguments.text(0)).filter(|text| text.starts_with("OpaqueRef:"));
+        let running = self.tasks.begin(caller, plain, object, self.host, self.now());
+        if !asynchronous {
+            let result = self.own(&running, table, name, &arguments);
+            self.close(&running, &result);
+            return result;
+        }
+        self.objects.change(|change| running.record(change)).inspect_err(|_| self.forget(&running))?;
+        running.set_recorded();
+        let task = running.reference();
+        let (inner, name, ended) = (Arc::clone(self), name.to_owned(), Arc::clone(&running));
+        let submitted = self.jobs.submit(move || {
+            let result = running.check().and_then(|()| inner.own(&running, table, &name, &arguments));
+            inner.close(&running, &result);
+        });
+        if let Err(failure) = submitted {
+            self.close(&ended, &Err(failure));
+        }
+        Ok(Value::from(task.to_string()))
+    }
+
+    /// Records the end of a task, unless its verb has done so.
+    fn close(&self, running: &Running, result: &Result<Value, Failure>) {
+        if running.is_open() {
+            let (end, result, now) = (running.end(), result.clone(), self.now());
+            let _ = self.later.make(&self.objects, move |change| end.record(change, &result, now));
+        }
+        self.forget(running);
+    }
+
+    /// Forgets a task that has ended.
+    pub(crate) fn forget(&self, running: &Running) {
+        let old = self.tasks.forget(running);
+        if !old.is_empty()
+            && let Err(failure) = task::remove(&self.objects, &old)
+        {
+            tracing::warn!(%failure, "old tasks cannot be removed");
+        }
+    }
+
+    /// A verb that a class has because of its fields, or a query.
+    fn access(&self, table: &'static ClassTable, call: Call, arguments: &Arguments) -> Result<Value, Failure> {
+        let all = || self.objects.values(table);
+        let reference = |uuid| Value::from(Ref::<()>::new(uuid).to_string());
+        let records = |records: Vec<(uuid::Uuid, Value)>| {
+            Value::Object(
+                records
+                    .into_iter()
+                    .map(|(uuid, record)| (Ref::<()>::new(uuid).to_string(), record))
+                    .collect::<Map<_, _>>(),
+            )
+        };
+        Ok(match call {
+            Call::GetAll => all()?.into_iter().map(|(uuid, _)| reference(uuid)).collect(),
+            Call::GetAllRecords => records(all()?),
+            Call::GetAllWhere => {
+                let wanted = accessor::filter(&arguments.text(0))?;
+                all()?.into_iter().filter(|(_, record)| wanted(record)).map(|(uuid, _)| reference(uuid)).collect()
+            }
+            Call::GetAllRecordsWhere => {
+                let wanted = accessor::filter(&arguments.text(0))?;
+                records(all()?.into_iter().filter(|(_, record)| wanted(record)).collect())
+            }
+            Call::GetByNameLabel => {
+                let label = arguments.text(0);
+                let named = all()?.into_iter().filter(|(_, record)| accessor::named(record, &label));
+                named.map(|(uuid, _)| reference(uuid)).collect()
+            }
+            Call::GetByUuid => {
+                let text = arguments.text(0);
+                let invalid = || {
+                    Failure::new("UUID_INVALID", [table.name.to_owned(), text.clone()])
+                        .with_remedy("list the objects of the class: there is none with this UUID")
+                };
+                let uuid = uuid::Uuid::try_parse(&text).map_err(|_| invalid())?;
+                self.objects.value(table, uuid)?.ok_or_else(invalid)?;
+                reference(uuid)
+            }
+            Call::GetRecord => self.record(table, arguments)?,
+            Call::Get(field) => accessor::get(&self.record(table, arguments)?, field),
+            _ => self.set_field(table, call, arguments)?,
+        })
+    }
+
+    fn record(&self, table: &'static ClassTable, arguments: &Arguments) -> Result<Value, Failure> {
+        let uuid = uuid_of(table, arguments)?;
+        self.objects.value(table, uuid)?.ok_or_else(|| codes::handle_invalid(table.name, arguments.text(0)))
+    }
+
+    /// A verb of one object's own.
+    fn own(
+        self: &Arc<Self>,
+        running: &Running,
+        table: &'static ClassTable,
+        name: &str,
+        arguments: &Arguments,
+    ) -> Result<Value, Failure> {
+        match table.name {
+            "VM" => self.own_of_vm(running, name, arguments),
+            "VBD" => self.own_of_vbd(running, name, arguments),
+            "VIF" => self.own_of_vif(running, name, arguments),
+            "VDI" => self.own_of_vdi(name, arguments),
+            "SR" => self.own_of_sr(name, arguments),
+            "network" => self.own_of_network(name, arguments),
+            "host" => self.own_of_host(name, arguments),
+            "task" => self.own_of_task(name, arguments),
+            "message" => self.own_of_message(table, name, arguments),
+            _ => Err(codes::not_implemented(&format!("{}.{name}", table.name))),
+        }
+    }
+
+    fn own_of_vm(self: &Arc<Self>, running: &Running, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+        if name == "create" {
+            return self.create_vm(arguments);
+        }
+        let vm = arguments.reference(0)?;
+        match name {
+            "start" => self.start(running, vm, Start { paused: arguments.truth(1), resumes: false }),
+            "start_on" => {
+                self.require_here(arguments, 1)?;
+                self.start(running, vm, Start { paused: arguments.truth(2), resumes: false })
+            }
+            "resume" => self.start(running, vm, Start { paused: arguments.truth(1), resumes: true }),
+            "resume_on" => {
+                self.require_here(arguments, 1)?;
+                self.start(running, vm, Start { paused: arguments.truth(2), resumes: true })
+            }
+            "suspend" => self.suspend(running, vm),
+            "clean_shutdown" => self.clean_shutdown(running, vm),
+            "hard_shutdown" => self.hard_shutdown(running, vm),
+            "clean_reboot" => self.clean_reboot(running, vm),
+            "hard_reboot" => self.at_once(running, vm, VmOperations::HardReboot, &Request::HardReboot),
+            "pause" => self.at_once(running, vm, VmOperations::Pause, &Request::Pause),
+            "unpause" => self.at_once(running, vm, VmOperations::Unpause, &Request::Unpause),
+            "clone" => self.clone_vm(running, vm, &arguments.text(1)),
+            "provision" => self.provision(vm),
+            "destroy" => self.destroy_vm(vm),
+            _ => self.set_of_vm(vm, name, arguments),
+        }
+    }
+
+    /// The queries of messages, which are verbs of their own in XenAPI.
+    fn own_of_message(
+        &self,
+        table: &'static ClassTable,
+        name: &str,
+        arguments: &Arguments,
+    ) -> Result<Value, Failure> {
+        let call = match name {
+            "destroy" => return self.destroy_message(arguments),
+            "get_all" => Call::GetAll,
+            "get_all_records" => Call::GetAllRecords,
+            "get_all_records_where" => Call::GetAllRecordsWhere,
+            "get_record" => Call::GetRecord,
+            "get_by_uuid" => Call::GetByUuid,
+            _ => return Err(codes::not_implemented(&format!("message.{name}"))),
+        };
+        self.access(table, call, arguments)
+    }
+
+    fn own_of_task(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+        let task: Ref<Task> = arguments.reference(0)?;
+        match name {
+            "cancel" => {
+                let record = self.objects.get(task)?;
+                if task::has_ended(&record) || !self.tasks.cancel(task) {
+                    return Err(codes::not_allowed("the task has ended", "nothing: look at its status"));
+                }
+                Ok(Value::Null)
+            }
+            "destroy" => {
+                self.objects.get(task)?;
+                task::remove(&self.objects, &[task])?;
+                Ok(Value::Null)
+            }
+            "set_other_config" | "add_to_other_config" | "remove_from_other_config" => {
+                self.set_map(Task::TABLE, name, "other_config", arguments)
+            }
+            _ => Err(codes::not_implemented(&format!("task.{name}"))),
+        }
+    }
+
+    fn require_here(&self, arguments: &Arguments, index: usize) -> Result<(), Failure> {
+        let host: Ref<crate::model::Host> = arguments.reference(index)?;
+        if host == self.host { Ok(()) } else { Err(codes::handle_invalid("host", host)) }
+    }
+}
+
+/// The UUID of the object that a verb is about.
+pub(crate) fn uuid_of(table: &ClassTable, arguments: &Arguments) -> Result<uuid::Uuid, Failure> {
+    let text = arguments.text(0);
+    let uuid = text.parse::<Ref<()>>().ok().and_then(|reference| reference.uuid());
+    uuid.ok_or_else(|| codes::handle_invalid(table.name, text))
+}

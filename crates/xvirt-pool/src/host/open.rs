@@ -1,0 +1,435 @@
+//! The begin of a service: who it is, what it finds, and what it makes of that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+use xvirt_worker::protocol::Description;
+
+use super::observe::{self, Positions};
+use super::owner::{Owner, Phase};
+use super::plan::{self, End, Observed, Recovery};
+use super::start::{power_state, promised, set_running};
+use super::{HostOptions, Inner, Ledger, slot};
+use crate::ErrorKind;
+use crate::event::Messages;
+use crate::model::{Class, Host, HostMetrics, Message, Pool, Ref, Sr, Task, Vbd, Vif, Vm, VmOperations, VmPowerState};
+use crate::operation::{Failure, codes};
+use crate::store::{SqliteStore, Store};
+use crate::sync::lock;
+use crate::task::{self, Tasks};
+use crate::worker::group::Groups;
+use crate::worker::launch::Launcher;
+use crate::worker::place::failed;
+use crate::worker::{Places, Worker};
+
+/// How many workers are looked at at once.
+const AT_ONCE: usize = 16;
+/// How long a worker may take to say what it is.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A worker that was found, with what it says of itself.
+type Found = Result<Option<(Worker, Description)>, Failure>;
+
+/// Begins a service.
+pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
+    for folder in [&options.state, &options.run, &options.kernels(), &options.logs(), &options.disks()] {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| failed("create", folder, &error))?;
+    }
+    let store: Arc<dyn Store> = Arc::new(open_store(&options)?);
+    let uuid = identity(&options.identity_path())?;
+    let objects = super::Objects::new(store, uuid);
+    objects.supersede_earlier()?;
+    let report = xvirt_core::host::Host::probe().map_err(|error| codes::of_core(&error))?;
+    let pool = objects.all::<Pool>()?.first().map_or_else(|| Ref::new(Uuid::new_v4()), |(pool, _)| *pool);
+    let memory = report.memory().total.saturating_sub(options.memory_reserve);
+    let boot_file = Path::new("/proc/sys/kernel/random/boot_id");
+    let boot = fs::read_to_string(boot_file).map_err(|error| failed("read", boot_file, &error))?;
+    let systemd = crate::worker::launch::has_systemd();
+    let launcher = Launcher {
+        program: options.worker.clone(),
+        identity: options.worker_identity,
+        logs: options.logs(),
+        systemd,
+        // Those that systemd makes are not ours to write.
+        groups: if systemd { Err(std::io::Error::other("they are systemd's")) } else { Groups::open(None) },
+    };
+    let places = Places::open(&options.run)?;
+    let inner = Arc::new(Inner {
+        options,
+        host: Ref::new(uuid),
+        pool,
+        boot: boot.trim().to_owned(),
+        report,
+        objects,
+        tasks: Tasks::default(),
+        messages: Messages::default(),
+        launcher,
+        places,
+        workers: Mutex::default(),
+        memory: Mutex::new(Ledger::new(memory)),
+        jobs: super::Jobs::default(),
+        later: super::Later::default(),
+        watchers: Mutex::default(),
+        closing: AtomicBool::new(false),
+    });
+    let first = inner.describe_host()?;
+    inner.abandon_earlier()?;
+    let restarts = inner.adopt()?;
+    inner.end_tasks()?;
+    inner.clean()?;
+    restarts.into_iter().for_each(|vm| inner.start_by_itself(vm));
+    if first {
+        inner.power_on()?;
+    }
+    Ok(inner)
+}
+
+fn open_store(options: &HostOptions) -> Result<SqliteStore, Failure> {
+    let path = options.store_path();
+    match SqliteStore::open(&path, &options.store) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(SqliteStore::create(&path, &options.store)?),
+        opened => Ok(opened?),
+    }
+}
+
+/// The UUID of this host, which it keeps in a file: the store may be that of several hosts.
+fn identity(path: &Path) -> Result<Uuid, Failure> {
+    match fs::read_to_string(path) {
+        Ok(text) => Uuid::try_parse(text.trim()).map_err(|_| {
+            codes::internal(format!("{} is not the UUID of a host", path.display()))
+                .with_remedy("restore it: VMs of this host belong to that UUID")
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let uuid = Uuid::new_v4();
+            let new = path.with_extension("new");
+            let mut options = fs::File::options();
+            options.create(true).truncate(true).write(true).mode(0o600);
+            let written = options.open(&new).and_then(|mut file| {
+                file.write_all(uuid.to_string().as_bytes())?;
+                file.sync_all()
+            });
+            written.and_then(|()| fs::rename(&new, path)).map_err(|error| failed("write", path, &error))?;
+            Ok(uuid)
+        }
+        Err(error) => Err(failed("read", path, &error)),
+    }
+}
+
+impl Inner {
+    /// Writes the records of this host, its pool and its first repository. `true` if the host was started again since.
+    fn describe_host(&self) -> Result<bool, Failure> {
+        let uuid = self.host.uuid().unwrap_or_default();
+        let boot_key = super::objects::beside_of(self.host, "boot");
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+        let (repository, metrics, now) = (Uuid::new_v4(), Uuid::new_v4(), self.now());
+        let memory = i64::try_from(self.report.memory().total).unwrap_or(i64::MAX);
+        self.objects.change(|change| {
+            let first = change.beside::<String>(&boot_key)?.as_deref() != Some(self.boot.as_str());
+            change.put_beside(&boot_key, &self.boot)?;
+            let mut host = change.find(self.host)?.unwrap_or_else(|| Host {
+                uuid: uuid.to_string(),
+                name_label: name.clone(),
+                ..Host::default()
+            });
+            host.hostname.clone_from(&name);
+            host.enabled = true;
+            host.software_version.insert("xvirt".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
+            if host.metrics.is_null() {
+                host.metrics = Ref::new(metrics);
+            }
+            let measured = HostMetrics {
+                uuid: host.metrics.uuid().unwrap_or_default().to_string(),
+                memory_total: memory,
+                live: true,
+                last_updated: now,
+                ..change.find(host.metrics)?.unwrap_or_default()
+            };
+            change.put(host.metrics, &measured)?;
+            let mut pool = change.find(self.pool)?.unwrap_or_else(|| Pool {
+                uuid: self.pool.uuid().unwrap_or_default().to_string(),
+                master: self.host,
+                ..Pool::default()
+            });
+            if pool.default_sr.is_null() {
+                let sr = Ref::<Sr>::new(repository);
+                crate::storage::put_sr(change, sr, self.host, "Local disks", &self.options.disks())?;
+                pool.default_sr = sr;
+                pool.suspend_image_sr = sr;
+            }
+            change.put(self.pool, &pool)?;
+            change.put(self.host, &host)?;
+            Ok(first)
+        })
+    }
+
+    /// Goes on with the workers that live, and records the end of those that do not. Returns the VMs to start again.
+    fn adopt(self: &Arc<Self>) -> Result<Vec<Ref<Vm>>, Failure> {
+        let vms: BTreeMap<Uuid, Vm> =
+            self.objects.all::<Vm>()?.into_iter().filter_map(|(vm, record)| Some((vm.uuid()?, record))).collect();
+        let folders: BTreeSet<Uuid> = self.places.list()?.into_iter().collect();
+        let looked: Vec<Uuid> = folders.into_iter().collect();
+        let mut found = self.look_at(&looked);
+        let mut restarts = Vec::new();
+        for (uuid, record) in vms {
+            let vm = Ref::<Vm>::new(uuid);
+            let owner: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
+            let worker = found.remove(&uuid).unwrap_or(Ok(None));
+            if owner.phase == Phase::None && record.current_operations.is_empty() && matches!(worker, Ok(None)) {
+                continue;
+            }
+            if self.recover(vm, record, &owner, worker)? {
+                restarts.push(vm);
+            }
+        }
+        // Workers of VMs that the records do not know: after a restore of an older state, for example.
+        for (uuid, worker) in found {
+            match worker {
+                Ok(None) => self.remove_place(uuid),
+                _ => tracing::error!(vm = %uuid, "a worker lives whose VM is not in the records; it is left alone"),
+            }
+        }
+        Ok(restarts)
+    }
+
+    /// Asks all workers what they are.
+    fn look_at(&self, vms: &[Uuid]) -> BTreeMap<Uuid, Found> {
+        let found = Mutex::new(BTreeMap::new());
+        let next = Mutex::new(vms.iter());
+        thread::scope(|scope| {
+            for _ in 0..AT_ONCE.min(vms.len()) {
+                scope.spawn(|| {
+                    loop {
+                        let Some(vm) = lock(&next).next() else { return };
+                        let worker = self.find(*vm);
+                        lock(&found).insert(*vm, worker);
+                    }
+                });
+            }
+        });
+        found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn find(&self, vm: Uuid) -> Found {
+        let Some(mut worker) = Worker::find(vm, 0, self.places.of(vm))? else { return Ok(None) };
+        let described = worker.connect(Some(PATIENCE)).and_then(|(mut connection, _)| connection.describe());
+        match described {
+            Ok(description) => {
+                worker.epoch = description.owner_epoch.unwrap_or_default();
+                Ok(Some((worker, description)))
+            }
+            Err(_) if worker.wait(Some(Duration::from_secs(1))) => Ok(None),
+            Err(error) => Err(codes::of_worker(&error)),
+        }
+    }
+
+    /// Makes the records of a VM what its worker says. `true` if it is to be started again.
+    fn recover(self: &Arc<Self>, vm: Ref<Vm>, record: Vm, owner: &Owner, worker: Found) -> Result<bool, Failure> {
+        let uuid = vm.uuid().unwrap_or_default();
+        let observed = match &worker {
+            Ok(Some((worker, description))) => {
+                let states = [Some(VmPowerState::Running), Some(VmPowerState::Paused)];
+                Observed::Live { epoch: worker.epoch, active: states.contains(&power_state(description)) }
+            }
+            Ok(None) if owner.boot != self.boot => Observed::Gone(End::HostRestarted),
+            Ok(None) => Observed::Gone(self.places.of(uuid).end()),
+            Err(failure) => {
+                tracing::error!(%failure, %vm, "a worker does not answer; it is left alone");
+                Observed::Silent
+            }
+        };
+        let running = matches!(observed, Observed::Live { active: true, .. });
+        match (plan::recover(owner, observed), worker) {
+            (Recovery::Adopt, Ok(Some((worker, description)))) if running => {
+                self.take_over(vm, record, owner, worker, &description)?;
+            }
+            (Recovery::Discard, Ok(Some((worker, _)))) => {
+                worker.discard();
+                let end = worker.place.end();
+                if owner.phase == Phase::Running && record.power_state != VmPowerState::Suspended {
+                    return self.recover_ended(vm, owner, &end);
+                }
+                self.recover_start(vm)?;
+                self.remove_place(uuid);
+            }
+            (Recovery::Ended(end), _) => return self.recover_ended(vm, owner, &end),
+            (Recovery::StartFailed(_), _) => {
+                self.recover_start(vm)?;
+                self.remove_place(uuid);
+            }
+            (Recovery::Nothing, _) => {
+                self.recover_start(vm)?;
+                self.remove_place(uuid);
+            }
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn take_over(
+        self: &Arc<Self>,
+        vm: Ref<Vm>,
+        record: Vm,
+        owner: &Owner,
+        worker: Worker,
+        description: &Description,
+    ) -> Result<(), Failure> {
+        lock(&self.memory).has(worker.vm, promised(&record));
+        if record.power_state == VmPowerState::Suspended {
+            self.remove_saved_state(vm);
+        }
+        let records = self.gather(vm, record)?;
+        let Positions { disks, nics } = observe::positions(&records, description);
+        let (epoch, state, now) = (worker.epoch, power_state(description), self.since_boot());
+        let seen = if owner.phase == Phase::Running { owner.seen } else { description.last_event };
+        let (host, boot, console) = (self.host, self.boot.clone(), Uuid::new_v4());
+        self.objects.change(|change| {
+            let Some(mut record) = change.find(vm)? else { return Ok(()) };
+            let mut owner = slot::owner_of(change, vm)?;
+            if owner.phase != Phase::Running {
+                (owner.started, owner.boot) = (now, boot.clone());
+            }
+            (owner.host, owner.epoch, owner.phase, owner.seen) = (host.uuid(), epoch, Phase::Running, seen);
+            let resumed = record.power_state == VmPowerState::Suspended;
+            record.power_state = state.unwrap_or(record.power_state);
+            record.domid = i64::try_from(epoch).unwrap_or(i64::MAX);
+            set_running(change, vm, &mut record, host, console)?;
+            for (uuid, ..) in &records.disks {
+                set_attached::<Vbd>(change, *uuid, disks.contains_key(uuid), |vbd, attached| {
+                    vbd.currently_attached = attached
+                })?;
+            }
+            for (uuid, ..) in &records.nics {
+                set_attached::<Vif>(change, *uuid, nics.contains_key(uuid), |vif, attached| {
+                    vif.currently_attached = attached
+                })?;
+            }
+            if resumed {
+                change.remove(record.suspend_vdi);
+                record.suspend_vdi = Ref::NULL;
+            }
+            self.end_operations(change, &mut record)?;
+            change.put_beside(&Owner::key(vm), &owner)?;
+            slot::put(change, vm, &mut record)
+        })?;
+        (*lock(&worker.disks), *lock(&worker.nics)) = (disks, nics);
+        let worker = Arc::new(worker);
+        lock(&self.workers).insert(worker.vm, Arc::clone(&worker));
+        self.follow(worker, seen);
+        Ok(())
+    }
+
+    fn recover_ended(&self, vm: Ref<Vm>, owner: &Owner, end: &End) -> Result<bool, Failure> {
+        let after = self.record_end(vm, owner.epoch, end)?;
+        self.recover_start(vm)?;
+        self.remove_place(vm.uuid().unwrap_or_default());
+        Ok(matches!(after, Some(plan::AfterEnd::Restart(_))))
+    }
+
+    /// Ends what was being done with a VM that does not run.
+    fn recover_start(&self, vm: Ref<Vm>) -> Result<(), Failure> {
+        self.objects.change(|change| {
+            let Some(mut record) = change.find(vm)? else { return Ok(()) };
+            let owner = slot::owner_of(change, vm)?;
+            if owner.phase != Phase::None {
+                change.put_beside(&Owner::key(vm), &owner.release())?;
+            }
+            record.scheduled_to_be_resident_on = Ref::NULL;
+            self.end_operations(change, &mut record)?;
+            slot::put(change, vm, &mut record)
+        })
+    }
+
+    /// Ends the tasks that were changing a VM: as done, if the VM is as they were to make it.
+    fn end_operations(&self, change: &mut super::objects::Change<'_>, record: &mut Vm) -> Result<(), Failure> {
+        for (task, operation) in std::mem::take(&mut record.current_operations) {
+            let Ok(task) = task.parse::<Ref<Task>>() else { continue };
+            let Some(mut found) = change.find(task)? else { continue };
+            if !task::has_ended(&found) {
+                let outcome =
+                    if is_done(operation, record.power_state) { Ok(Value::Null) } else { Err(task::interrupted()) };
+                task::end(&mut found, &outcome, self.now());
+                change.put(task, &found)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all other tasks of earlier services.
+    fn end_tasks(&self) -> Result<(), Failure> {
+        let mut tasks = self.objects.all::<Task>()?;
+        tasks.sort_by_key(|(_, task)| task.created);
+        for (reference, task) in &tasks {
+            if task.resident_on != self.host || task::has_ended(task) {
+                continue;
+            }
+            self.objects.change(|change| {
+                let Some(mut task) = change.find(*reference)? else { return Ok(()) };
+                task::end(&mut task, &Err(task::interrupted()), self.now());
+                change.put(*reference, &task)
+            })?;
+        }
+        self.tasks.remember_ended(tasks.iter().filter_map(|(task, _)| task.uuid()));
+        let mut messages = self.objects.all::<Message>()?;
+        messages.sort_by_key(|(_, message)| message.timestamp);
+        self.messages.remember(messages.iter().filter_map(|(message, _)| message.uuid()));
+        Ok(())
+    }
+
+    /// Removes what no worker needs any more.
+    fn clean(&self) -> Result<(), Failure> {
+        let Ok(groups) = &self.launcher.groups else { return Ok(()) };
+        let folders: BTreeSet<Uuid> = self.places.list()?.into_iter().collect();
+        groups.list().into_iter().filter(|vm| !folders.contains(vm)).for_each(|vm| groups.remove(vm));
+        Ok(())
+    }
+
+    /// Starts the VMs that are to run whenever the host does. As XenServer has it, both the pool and the VM must say so.
+    fn power_on(self: &Arc<Self>) -> Result<(), Failure> {
+        let wants = |config: &BTreeMap<String, String>| config.get("auto_poweron").is_some_and(|value| value == "true");
+        if !wants(&self.objects.get(self.pool)?.other_config) {
+            return Ok(());
+        }
+        for (vm, record) in self.objects.all::<Vm>()? {
+            if wants(&record.other_config) && record.power_state == VmPowerState::Halted && !record.is_a_template {
+                self.start_by_itself(vm);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn set_attached<R: crate::model::Record + Class>(
+    change: &mut super::objects::Change<'_>,
+    uuid: Uuid,
+    attached: bool,
+    set: impl Fn(&mut R, bool),
+) -> Result<(), Failure> {
+    let reference = Ref::<R>::new(uuid);
+    let Some(mut record) = change.find(reference)? else { return Ok(()) };
+    set(&mut record, attached);
+    change.put(reference, &record)
+}
+
+/// Whether a VM in this power state is what the operation was to make of it.
+fn is_done(operation: VmOperations, state: VmPowerState) -> bool {
+    use VmOperations as Op;
+    use VmPowerState as State;
+    match operation {
+        Op::Start | Op::StartOn | Op::Resume | Op::ResumeOn => matches!(state, State::Running | State::Paused),
+        Op::CleanShutdown | Op::HardShutdown => state == State::Halted,
+        Op::Pause => state == State::Paused,
+        Op::Unpause => state == State::Running,
+        Op::Suspend => state == State::Suspended,
+        _ => false,
+    }
+}

@@ -1,0 +1,250 @@
+//! The verbs that only change records: each is one transaction.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::calls::uuid_of;
+use super::objects::Change;
+use super::owner::Owner;
+use super::{Inner, slot};
+use crate::model::{
+    Call, Class, ClassTable, Host, Message, Network, Record, Ref, Vbd, Vdi, Vif, Vm, VmOperations, VmPowerState,
+};
+use crate::operation::arguments::Arguments;
+use crate::operation::{Failure, accessor, codes, create, power};
+use crate::sync::lock;
+
+/// The setters of VMs that are verbs of their own: the field, and whether the VM must be halted.
+const VM_SETTERS: [(&str, &str, bool); 12] = [
+    ("set_VCPUs_at_startup", "VCPUs_at_startup", true),
+    ("set_VCPUs_max", "VCPUs_max", true),
+    ("set_actions_after_crash", "actions_after_crash", false),
+    ("set_blocked_operations", "blocked_operations", false),
+    ("set_domain_type", "domain_type", true),
+    ("set_memory_dynamic_max", "memory_dynamic_max", true),
+    ("set_memory_dynamic_min", "memory_dynamic_min", true),
+    ("set_memory_static_max", "memory_static_max", true),
+    ("set_memory_static_min", "memory_static_min", true),
+    ("set_other_config", "other_config", false),
+    ("set_platform", "platform", false),
+    ("set_bios_strings", "bios_strings", true),
+];
+
+/// Maps of VMs whose entries have verbs of their own.
+const VM_MAPS: [&str; 3] = ["other_config", "platform", "blocked_operations"];
+
+impl Inner {
+    /// `VM.create`.
+    pub(crate) fn create_vm(&self, arguments: &Arguments) -> Result<Value, Failure> {
+        let given: Vm = arguments.record(0)?;
+        let uuid = Uuid::new_v4();
+        let record = create::vm(given, uuid, Uuid::new_v4())?;
+        let reference = Ref::<Vm>::new(uuid);
+        self.objects.change(|change| {
+            let mut record = record.clone();
+            slot::put(change, reference, &mut record)?;
+            change.put_beside(&Owner::key(reference), &Owner::default())
+        })?;
+        Ok(json!(reference.to_string()))
+    }
+
+    /// `VM.destroy`: with its VBDs and VIFs, but not with its disks, as XenServer has it.
+    pub(crate) fn destroy_vm(&self, vm: Ref<Vm>) -> Result<Value, Failure> {
+        self.objects.change(|change| {
+            let record = change.get(vm)?;
+            power::require(&record, vm, VmOperations::Destroy)?;
+            for reference in &record.vbds {
+                forget_vbd(change, *reference)?;
+            }
+            for reference in &record.vifs {
+                forget_vif(change, *reference)?;
+            }
+            change.remove(vm);
+            change.remove_beside(&Owner::key(vm));
+            Ok(())
+        })?;
+        if let Some(uuid) = vm.uuid() {
+            // The log says nothing to anybody any more.
+            let _ = std::fs::remove_file(crate::worker::launch::log_of(&self.options.logs(), uuid));
+        }
+        Ok(Value::Null)
+    }
+
+    /// `set_`, `add_to_` and the like, of fields that any class has.
+    pub(crate) fn set_field(
+        &self,
+        table: &'static ClassTable,
+        call: Call,
+        arguments: &Arguments,
+    ) -> Result<Value, Failure> {
+        let uuid = uuid_of(table, arguments)?;
+        self.objects.change(|change| self.set_in(change, table, uuid, call, arguments))?;
+        if matches!(table.name, "VBD" | "VIF") {
+            self.apply_limits(table, uuid)?;
+        }
+        Ok(Value::Null)
+    }
+
+    fn set_in(
+        &self,
+        change: &mut Change<'_>,
+        table: &'static ClassTable,
+        uuid: Uuid,
+        call: Call,
+        arguments: &Arguments,
+    ) -> Result<(), Failure> {
+        let invalid = || codes::handle_invalid(table.name, arguments.text(0));
+        let Some(Value::Object(mut record)) = change.value(table, uuid)? else { return Err(invalid()) };
+        if !accessor::set(&mut record, table, call, arguments)? {
+            return Ok(());
+        }
+        let record = Value::Object(record);
+        create::check(table, &record)?;
+        if table.name == Vm::TABLE.name {
+            let mut record = Vm::from_value(record)?;
+            return slot::put(change, Ref::new(uuid), &mut record);
+        }
+        change.put_value(table, uuid, &record)
+    }
+
+    /// The setters of a VM that are verbs of their own.
+    pub(crate) fn set_of_vm(&self, vm: Ref<Vm>, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+        let table = Vm::TABLE;
+        if let Some((_, field, halted)) = VM_SETTERS.iter().find(|(setter, ..)| *setter == name) {
+            return self.change_vm(vm, *halted, &[(field, arguments.value(1))]);
+        }
+        if let Some(map) = VM_MAPS.iter().find(|map| name.ends_with(*map)) {
+            return self.set_map(table, name, map, arguments);
+        }
+        let fields: &[&str] = match name {
+            "set_memory_limits" => {
+                &["memory_static_min", "memory_static_max", "memory_dynamic_min", "memory_dynamic_max"]
+            }
+            "set_memory_static_range" => &["memory_static_min", "memory_static_max"],
+            "set_memory_dynamic_range" => &["memory_dynamic_min", "memory_dynamic_max"],
+            "set_memory" => {
+                let value = arguments.value(1);
+                let all = ["memory_static_max", "memory_dynamic_min", "memory_dynamic_max"];
+                return self.change_vm(vm, true, &all.map(|field| (field, value.clone())));
+            }
+            _ => return Err(codes::not_implemented(&format!("VM.{name}"))),
+        };
+        let values: Vec<_> = fields.iter().enumerate().map(|(at, field)| (*field, arguments.value(at + 1))).collect();
+        self.change_vm(vm, true, &values)
+    }
+
+    fn change_vm(&self, vm: Ref<Vm>, halted: bool, values: &[(&str, Value)]) -> Result<Value, Failure> {
+        let uuid = vm.uuid().ok_or_else(|| codes::handle_invalid("VM", vm))?;
+        self.objects.change(|change| {
+            let Some(Value::Object(mut record)) = change.value(Vm::TABLE, uuid)? else {
+                return Err(codes::handle_invalid("VM", vm));
+            };
+            let state = Vm::from_value(Value::Object(record.clone()))?.power_state;
+            if halted && state != VmPowerState::Halted {
+                return Err(power::bad_power_state(vm, &[VmPowerState::Halted], state));
+            }
+            for (name, value) in values {
+                let Some(field) = Vm::TABLE.field(name) else { continue };
+                record.insert((*name).to_owned(), Vm::TABLE.conform_set(field, value.clone())?);
+            }
+            let record = Value::Object(record);
+            create::check(Vm::TABLE, &record)?;
+            slot::put(change, vm, &mut Vm::from_value(record)?)
+        })?;
+        Ok(Value::Null)
+    }
+
+    /// `set_`, `add_to_` and `remove_from_` of a map that is not a client's by its table.
+    pub(crate) fn set_map(
+        &self,
+        table: &'static ClassTable,
+        name: &str,
+        map: &str,
+        arguments: &Arguments,
+    ) -> Result<Value, Failure> {
+        let field = table.field(map).ok_or_else(|| codes::not_implemented(name))?;
+        let call = match name.strip_suffix(map) {
+            Some("set_") => Call::Set(field),
+            Some("add_to_") => Call::AddTo(field),
+            Some("remove_from_") => Call::RemoveFrom(field),
+            _ => return Err(codes::not_implemented(&format!("{}.{name}", table.name))),
+        };
+        self.set_field(table, call, arguments)
+    }
+
+    /// The verbs of networks.
+    pub(crate) fn own_of_network(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+        match name {
+            "create" => {
+                let uuid = Uuid::new_v4();
+                let record = create::network(arguments.record(0)?, uuid)?;
+                self.objects.change(|change| change.put(Ref::new(uuid), &record))?;
+                Ok(json!(Ref::<Network>::new(uuid).to_string()))
+            }
+            "destroy" => {
+                let network: Ref<Network> = arguments.reference(0)?;
+                self.objects.change(|change| {
+                    let record = change.get(network)?;
+                    if !record.vifs.is_empty() {
+                        let vifs: Vec<String> = record.vifs.iter().map(ToString::to_string).collect();
+                        return Err(Failure::new("NETWORK_CONTAINS_VIF", [vifs.join(", ")])
+                            .with_remedy("destroy the network interfaces first"));
+                    }
+                    change.remove(network);
+                    Ok(())
+                })?;
+                Ok(Value::Null)
+            }
+            _ => Err(codes::not_implemented(&format!("network.{name}"))),
+        }
+    }
+
+    /// The verbs of hosts.
+    pub(crate) fn own_of_host(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+        let host: Ref<Host> = arguments.reference(0)?;
+        if host != self.host {
+            return Err(codes::handle_invalid("host", host));
+        }
+        let free = || i64::try_from(lock(&self.memory).available()).unwrap_or(i64::MAX);
+        match name {
+            "compute_free_memory" => Ok(json!(free())),
+            "get_servertime" => Ok(json!(self.now().to_string())),
+            _ => Err(codes::not_implemented(&format!("host.{name}"))),
+        }
+    }
+
+    /// `message.destroy`.
+    pub(crate) fn destroy_message(&self, arguments: &Arguments) -> Result<Value, Failure> {
+        let message: Ref<Message> = arguments.reference(0)?;
+        self.objects.change(|change| {
+            change.get(message)?;
+            change.remove(message);
+            Ok(())
+        })?;
+        Ok(Value::Null)
+    }
+}
+
+/// Removes a VBD, and its disk's knowledge of it.
+pub(crate) fn forget_vbd(change: &mut Change<'_>, reference: Ref<Vbd>) -> Result<(), Failure> {
+    if let Some(vbd) = change.find(reference)? {
+        if let Some(mut vdi) = change.find::<Vdi>(vbd.vdi)? {
+            vdi.vbds.retain(|one| *one != reference);
+            change.put(vbd.vdi, &vdi)?;
+        }
+        change.remove(reference);
+    }
+    Ok(())
+}
+
+/// Removes a VIF, and its network's knowledge of it.
+pub(crate) fn forget_vif(change: &mut Change<'_>, reference: Ref<Vif>) -> Result<(), Failure> {
+    if let Some(vif) = change.find(reference)? {
+        if let Some(mut network) = change.find::<Network>(vif.network)? {
+            network.vifs.retain(|one| *one != reference);
+            change.put(vif.network, &network)?;
+        }
+        change.remove(reference);
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! Starting and resuming a VM.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+use xvirt_worker::protocol::{Description, Request};
+
+use super::objects::Change;
+use super::owner::{Owner, Phase};
+use super::{Inner, slot};
+use crate::model::{Console, ConsoleProtocol, Network, Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations, VmPowerState};
+use crate::operation::{Failure, codes};
+use crate::sync::lock;
+use crate::task::Running;
+use crate::worker::Worker;
+use crate::worker::config::{self, Records};
+use crate::worker::parts::Parts;
+
+/// How long a worker may take to build and start a VM.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How a VM is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    /// Whether it is paused at once.
+    pub(crate) paused: bool,
+    /// Whether it goes on from its saved state.
+    pub(crate) resumes: bool,
+}
+
+impl Inner {
+    /// Starts or resumes a VM.
+    pub(crate) fn start(self: &Arc<Self>, running: &Running, vm: Ref<Vm>, how: Start) -> Result<Value, Failure> {
+        let operation = if how.resumes { VmOperations::Resume } else { VmOperations::Start };
+        let (host, boot) = (self.host, self.boot.clone());
+        let mut epoch = 0;
+        let record = self.begin(running, vm, operation, |change, record| {
+            let owner = slot::owner_of(change, vm)?;
+            if owner.phase != Phase::None {
+                return Err(codes::internal(format!("another run of the VM has not ended: {owner:?}"))
+                    .with_remedy("wait a moment, and see whether its worker lives"));
+            }
+            let owner = owner.claim(host.uuid().unwrap_or_default(), &boot);
+            epoch = owner.epoch;
+            record.scheduled_to_be_resident_on = host;
+            change.put_beside(&Owner::key(vm), &owner)
+        })?;
+        let made = self.gather(vm, record).and_then(|records| {
+            let needed = promised(&records.vm);
+            lock(&self.memory).promise(records.uuid, needed)?;
+            self.run(running, &records, epoch, how).inspect_err(|_| lock(&self.memory).release(records.uuid))
+        });
+        match made {
+            Ok((worker, description)) => self.started(running, vm, how, worker, &description),
+            Err(failure) => {
+                let outcome = Err(failure);
+                let _ = self.finish(running, vm, &outcome, |_, record, owner| {
+                    record.scheduled_to_be_resident_on = Ref::NULL;
+                    *owner = owner.release();
+                    Ok(())
+                });
+                outcome
+            }
+        }
+    }
+
+    /// Records that a VM runs, and follows its worker.
+    fn started(
+        self: &Arc<Self>,
+        running: &Running,
+        vm: Ref<Vm>,
+        how: Start,
+        worker: Worker,
+        description: &Description,
+    ) -> Result<Value, Failure> {
+        let (host, now) = (self.host, self.since_boot());
+        let (state, seen) = (power_state(description), description.last_event);
+        let used_up = how.resumes;
+        if used_up {
+            self.remove_saved_state(vm);
+        }
+        let outcome = Ok(Value::Null);
+        let worker = Arc::new(worker);
+        lock(&self.workers).insert(worker.vm, Arc::clone(&worker));
+        let console = Uuid::new_v4();
+        let recorded = self.finish(running, vm, &outcome, move |change, record, owner| {
+            owner.phase = Phase::Running;
+            (owner.started, owner.seen) = (now, seen);
+            record.power_state = state.unwrap_or(VmPowerState::Running);
+            record.domid = i64::try_from(owner.epoch).unwrap_or(i64::MAX);
+            set_running(change, vm, record, host, console)?;
+            if used_up {
+                change.remove(record.suspend_vdi);
+                record.suspend_vdi = Ref::NULL;
+            }
+            Ok(())
+        });
+        self.follow(worker, seen);
+        recorded.map(|()| Value::Null)
+    }
+
+    /// The records of a VM and its devices.
+    pub(crate) fn gather(&self, vm: Ref<Vm>, record: Vm) -> Result<Records, Failure> {
+        let (mut disks, mut nics) = (Vec::new(), Vec::new());
+        for reference in &record.vbds {
+            let vbd: Vbd = self.objects.get(*reference)?;
+            if vbd.empty || (vbd.r#type == VbdType::Cd && vbd.vdi.is_null()) {
+                continue;
+            }
+            let vdi: Vdi = self.objects.get(vbd.vdi)?;
+            disks.push((reference.uuid().unwrap_or_default(), vbd, vdi));
+        }
+        for reference in &record.vifs {
+            let vif: Vif = self.objects.get(*reference)?;
+            let network: Network = self.objects.get(vif.network)?;
+            nics.push((reference.uuid().unwrap_or_default(), vif, network));
+        }
+        // Places are numbers as text; those that are none come last.
+        let number = |text: &str| text.parse::<u32>().unwrap_or(u32::MAX);
+        disks.sort_by_key(|(uuid, vbd, _)| (number(&vbd.userdevice), *uuid));
+        nics.sort_by_key(|(uuid, vif, _)| (number(&vif.device), *uuid));
+        Ok(Records { uuid: vm.uuid().unwrap_or_default(), vm: record, disks, nics })
+    }
+
+    /// Makes the worker, and lets it build and start the VM. Nothing is left behind if that fails.
+    fn run(
+        &self,
+        running: &Running,
+        records: &Records,
+        epoch: u64,
+        how: Start,
+    ) -> Result<(Worker, Description), Failure> {
+        let mut parts = Parts::open(records, &self.options.kernels(), &self.report, epoch)?;
+        if how.resumes {
+            let state: Vdi = self.objects.get(records.vm.suspend_vdi).map_err(|_| no_saved_state(records))?;
+            parts.add_saved_state(state.location.as_ref())?;
+        }
+        running.check()?;
+        let place = self.places.of(records.uuid);
+        let memory = u64::try_from(records.vm.memory_static_max).unwrap_or(0);
+        let worker = self.launcher.make(records.uuid, epoch, memory, &place);
+        let built = worker.and_then(|worker| match self.build(running, &worker, &parts, how) {
+            Ok(description) => Ok((worker, description)),
+            Err(failure) => {
+                worker.discard();
+                Err(failure)
+            }
+        });
+        match built {
+            Ok((worker, description)) => {
+                set_positions(&worker, records, &description);
+                self.limit_cpu(records);
+                Ok((worker, description))
+            }
+            Err(failure) => {
+                self.remove_place(records.uuid);
+                Err(failure)
+            }
+        }
+    }
+
+    fn build(&self, running: &Running, worker: &Worker, parts: &Parts, how: Start) -> Result<Description, Failure> {
+        let failed = |error: xvirt_worker::Error| {
+            // A worker that cannot build its VM ends, and says why in its record as well.
+            let gone = error.kind() == xvirt_worker::kind::GONE && worker.wait(Some(super::END_PATIENCE));
+            let recorded = if gone { worker.place.why_not_built() } else { None };
+            codes::of_worker(&recorded.unwrap_or(error))
+        };
+        let (mut connection, _) = worker.connect(Some(PATIENCE)).map_err(failed)?;
+        connection.call(&Request::Build(Box::new(parts.build.clone())), &parts.files.borrowed()).map_err(failed)?;
+        running.check()?;
+        let start = if how.resumes { Request::Resume { how: None } } else { Request::Start };
+        connection.call(&start, &[]).map_err(failed)?;
+        if how.paused {
+            connection.call(&Request::Pause, &[]).map_err(failed)?;
+        }
+        connection.describe().map_err(failed)
+    }
+
+    fn limit_cpu(&self, records: &Records) {
+        let (weight, cap) = config::cpu_limits(&records.vm.vcpus_params);
+        if weight.is_none() && cap.is_none() {
+            return;
+        }
+        let limited = match &self.launcher.groups {
+            Ok(groups) => groups.limit(records.uuid, weight, cap).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = limited {
+            let text = format!("the limits of VCPUs_params are not in force: {error}");
+            self.tell(Ref::new(records.uuid), crate::event::News::Degraded(text));
+        }
+    }
+
+    /// Removes the files of a worker that has ended.
+    pub(crate) fn remove_place(&self, vm: Uuid) {
+        if let Err(failure) = self.places.of(vm).remove() {
+            tracing::warn!(%failure, "the folder of a worker cannot be removed");
+        }
+        if let Ok(groups) = &self.launcher.groups {
+            groups.remove(vm);
+        }
+    }
+}
+
+/// The host memory that a VM takes, in bytes.
+pub(crate) fn promised(vm: &Vm) -> u64 {
+    let memory = vm.memory_static_max;
+    u64::try_from(memory.saturating_add(config::overhead(memory))).unwrap_or(0)
+}
+
+/// Notes where the devices of a VM are, which were built in the order of its records.
+fn set_positions(worker: &Worker, records: &Records, description: &Description) {
+    let disks = records.disks.iter().map(|(uuid, ..)| *uuid);
+    *lock(&worker.disks) = disks.zip(description.disk_positions.iter().copied()).collect();
+    let nics = records.nics.iter().map(|(uuid, ..)| *uuid);
+    *lock(&worker.nics) = nics.zip(description.nic_positions.iter().copied()).collect();
+}
+
+/// The power state that a worker describes.
+pub(crate) fn power_state(description: &Description) -> Option<VmPowerState> {
+    match description.power_state.as_deref()? {
+        "running" => Some(VmPowerState::Running),
+        "paused" => Some(VmPowerState::Paused),
+        "suspended" => Some(VmPowerState::Suspended),
+        _ => Some(VmPowerState::Halted),
+    }
+}
+
+/// What else a VM's records say while it is in memory.
+pub(crate) fn set_running(
+    change: &mut Change<'_>,
+    vm: Ref<Vm>,
+    record: &mut Vm,
+    host: Ref<crate::model::Host>,
+    console: Uuid,
+) -> Result<(), Failure> {
+    record.resident_on = host;
+    record.scheduled_to_be_resident_on = Ref::NULL;
+    record.domarch = "x86_64".to_owned();
+    record.memory_target = record.memory_dynamic_max;
+    record.memory_overhead = config::overhead(record.memory_static_max);
+    record.requires_reboot = false;
+    if record.consoles.is_empty() {
+        let object = Console {
+            uuid: console.to_string(),
+            protocol: ConsoleProtocol::Vt100,
+            location: format!("/console?uuid={console}"),
+            vm,
+            ..Console::default()
+        };
+        change.put(Ref::new(console), &object)?;
+        record.consoles.push(Ref::new(console));
+    }
+    for reference in record.vbds.clone() {
+        if let Some(mut vbd) = change.find(reference)? {
+            vbd.currently_attached = !vbd.empty;
+            change.put(reference, &vbd)?;
+        }
+    }
+    for reference in record.vifs.clone() {
+        if let Some(mut vif) = change.find(reference)? {
+            vif.currently_attached = true;
+            change.put(reference, &vif)?;
+        }
+    }
+    Ok(())
+}
+
+fn no_saved_state(records: &Records) -> Failure {
+    Failure::new("VM_HAS_NO_SUSPEND_VDI", [Ref::<Vm>::new(records.uuid).to_string()])
+        .with_remedy("cut its power with VM.hard_shutdown, and start it")
+}

@@ -1,0 +1,152 @@
+//! Ending and interrupting the run of a VM.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use xvirt_worker::kind;
+use xvirt_worker::protocol::Request;
+
+use super::start::power_state;
+use super::{END_PATIENCE, Inner};
+use crate::model::{Ref, Vm, VmOperations, VmPowerState};
+use crate::operation::{Failure, codes};
+use crate::task::Running;
+use crate::worker::Worker;
+
+/// How much longer than the guest the worker may take.
+const MARGIN: Duration = Duration::from_secs(30);
+
+impl Inner {
+    /// Powers a VM off, or drops its saved state.
+    pub(crate) fn hard_shutdown(&self, running: &Running, vm: Ref<Vm>) -> Result<Value, Failure> {
+        let record = self.begin(running, vm, VmOperations::HardShutdown, |_, _| Ok(()))?;
+        let outcome = if record.power_state == VmPowerState::Suspended {
+            self.drop_saved_state(&record)
+        } else {
+            self.power_off(vm)
+        };
+        let halted = outcome.is_ok();
+        let recorded = self.finish(running, vm, &outcome, move |change, record, _| {
+            if halted && record.power_state == VmPowerState::Suspended {
+                change.remove(record.suspend_vdi);
+                record.suspend_vdi = Ref::NULL;
+                super::watch::set_halted(change, record)?;
+            }
+            Ok(())
+        });
+        outcome.and_then(|value| recorded.map(|()| value))
+    }
+
+    fn power_off(&self, vm: Ref<Vm>) -> Result<Value, Failure> {
+        // One that has ended by itself meanwhile is off as well.
+        let Some(worker) = vm.uuid().and_then(|uuid| self.worker(uuid)) else { return Ok(Value::Null) };
+        match worker.ask(&Request::HardShutdown, &[]) {
+            Err(error) if !is_over(&error) => {
+                tracing::warn!(%error, vm = %vm, "a worker does not power its VM off, and is killed");
+                worker.kill();
+            }
+            _ => {}
+        }
+        if !worker.wait(Some(END_PATIENCE)) {
+            worker.kill();
+        }
+        ended(&worker, vm)
+    }
+
+    /// Asks the guest to shut down, and waits for that.
+    pub(crate) fn clean_shutdown(&self, running: &Running, vm: Ref<Vm>) -> Result<Value, Failure> {
+        self.begin(running, vm, VmOperations::CleanShutdown, |_, _| Ok(()))?;
+        let timeout = milliseconds(self.options.shutdown_timeout);
+        let outcome =
+            self.ask_guest(running, vm, &Request::CleanShutdown { timeout }).and_then(|worker| match worker {
+                Some(worker) => ended(&worker, vm),
+                None => Ok(Value::Null),
+            });
+        let recorded = self.finish(running, vm, &outcome, |_, _, _| Ok(()));
+        outcome.and_then(|value| recorded.map(|()| value))
+    }
+
+    /// Asks the guest to shut down, waits for that, and starts it again.
+    pub(crate) fn clean_reboot(&self, running: &Running, vm: Ref<Vm>) -> Result<Value, Failure> {
+        self.begin(running, vm, VmOperations::CleanReboot, |_, _| Ok(()))?;
+        let timeout = milliseconds(self.options.shutdown_timeout);
+        let outcome = self.ask_guest(running, vm, &Request::CleanReboot { timeout }).map(|_| Value::Null);
+        let recorded = self.finish(running, vm, &outcome, |_, _, _| Ok(()));
+        outcome.and_then(|value| recorded.map(|()| value))
+    }
+
+    /// Sends a request that waits for the guest; the task can be cancelled meanwhile, but not what the guest was asked.
+    fn ask_guest(&self, running: &Running, vm: Ref<Vm>, request: &Request) -> Result<Option<Arc<Worker>>, Failure> {
+        let Some(worker) = vm.uuid().and_then(|uuid| self.worker(uuid)) else { return Ok(None) };
+        let patience = self.options.shutdown_timeout + MARGIN;
+        let asked = worker.connect(Some(patience)).and_then(|(mut connection, copy)| {
+            running.waits_for(Some(copy));
+            connection.call(request, &[])
+        });
+        running.waits_for(None);
+        match asked {
+            Ok(_) => Ok(Some(worker)),
+            // It powered off, or somebody cut its power.
+            Err(error) if is_over(&error) && worker.wait(Some(Duration::ZERO)) => Ok(Some(worker)),
+            Err(_) if running.is_cancelled() => Err(running.cancelled()),
+            Err(error) if error.kind() == kind::TIMEOUT => {
+                let seconds = self.options.shutdown_timeout.as_secs().to_string();
+                Err(Failure::new("VM_SHUTDOWN_TIMEOUT", [vm.to_string(), seconds])
+                    .with_remedy("look at its console, or use VM.hard_shutdown"))
+            }
+            Err(error) if is_over(&error) && worker.wait(Some(END_PATIENCE)) => Ok(Some(worker)),
+            Err(error) => Err(codes::of_worker(&error)),
+        }
+    }
+
+    /// Resets a VM, pauses or unpauses it: what a worker does at once.
+    pub(crate) fn at_once(
+        &self,
+        running: &Running,
+        vm: Ref<Vm>,
+        operation: VmOperations,
+        request: &Request,
+    ) -> Result<Value, Failure> {
+        self.begin(running, vm, operation, |_, _| Ok(()))?;
+        let worker = vm.uuid().and_then(|uuid| self.worker(uuid));
+        let gone = || codes::not_allowed("the VM has just ended", "start it again");
+        let done = worker.ok_or_else(gone).and_then(|worker| {
+            let asked = worker.ask(request, &[]).map_err(|error| codes::of_worker(&error));
+            // What it is afterwards, also if that failed.
+            let described = worker.connect(Some(END_PATIENCE)).and_then(|(mut connection, _)| connection.describe());
+            Ok((asked?, described))
+        });
+        let now = done.as_ref().ok().and_then(|(_, described)| described.as_ref().ok()).cloned();
+        let outcome = done.map(|_| Value::Null);
+        let recorded = self.finish(running, vm, &outcome, move |_, record, owner| {
+            if let Some(state) = now.as_ref().and_then(power_state)
+                && matches!(record.power_state, VmPowerState::Running | VmPowerState::Paused)
+                && matches!(state, VmPowerState::Running | VmPowerState::Paused)
+            {
+                record.power_state = state;
+                owner.seen = now.as_ref().map_or(owner.seen, |now| now.last_event.max(owner.seen));
+            }
+            Ok(())
+        });
+        outcome.and_then(|value| recorded.map(|()| value))
+    }
+}
+
+/// Waits until the end of a worker is in the records.
+fn ended(worker: &Worker, vm: Ref<Vm>) -> Result<Value, Failure> {
+    if worker.wait_over(END_PATIENCE) {
+        return Ok(Value::Null);
+    }
+    Err(codes::internal(format!("the end of the VM {vm} is not in the records yet"))
+        .with_remedy("look at the VM again; see whether the state store has room"))
+}
+
+/// Whether the worker has ended, or ends.
+pub(crate) fn is_over(error: &xvirt_worker::Error) -> bool {
+    matches!(error.kind(), kind::GONE | kind::INVALID_STATE) || error.message().contains("No such file")
+}
+
+pub(crate) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

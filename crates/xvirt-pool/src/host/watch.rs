@@ -1,0 +1,263 @@
+//! Follows each worker: writes what happens to its VM into the records, until it has ended.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use uuid::Uuid;
+use xvirt_core::vm::{Event, EventRecord};
+use xvirt_worker::protocol::EventFrame;
+
+use super::objects::Change;
+use super::owner::{Owner, Phase};
+use super::plan::{self, AfterEnd, End};
+use super::start::Start;
+use super::{Inner, slot};
+use crate::event::News;
+use crate::model::{Console, Ref, Vbd, Vif, Vm, VmPowerState};
+use crate::operation::{Caller, Failure};
+use crate::sync::lock;
+use crate::worker::Worker;
+
+const STACK: usize = 256 << 10;
+/// How long a worker whose events cannot be read is waited for before it is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Inner {
+    /// Follows a worker from an event on.
+    pub(crate) fn follow(self: &Arc<Self>, worker: Arc<Worker>, after: u64) {
+        let (inner, followed) = (Arc::clone(self), Arc::clone(&worker));
+        let started = thread::Builder::new()
+            .name("watch".to_owned())
+            .stack_size(STACK)
+            .spawn(move || inner.watch(&followed, after));
+        match started {
+            Ok(thread) => {
+                let mut watchers = lock(&self.watchers);
+                watchers.retain(|thread| !thread.is_finished());
+                watchers.push(thread);
+            }
+            // The VM runs; the next service follows it.
+            Err(error) => tracing::error!(%error, vm = %worker.vm, "a VM cannot be followed: no thread"),
+        }
+    }
+
+    fn watch(self: &Arc<Self>, worker: &Arc<Worker>, mut after: u64) {
+        while !self.is_closing() {
+            if let Ok(mut stream) = worker.events(after) {
+                // It may have been closed before the stream was there to be given up.
+                while !self.is_closing() {
+                    let Ok(Some(frame)) = stream.next(None) else { break };
+                    after = frame.sequence;
+                    self.happened(worker, &frame);
+                }
+            }
+            if self.is_closing() {
+                return;
+            }
+            if worker.wait(Some(AGAIN)) {
+                return self.ended(worker);
+            }
+        }
+    }
+
+    /// Writes what an event says.
+    fn happened(&self, worker: &Worker, frame: &EventFrame) {
+        let Ok(record) = frame.record.read::<EventRecord>("an event") else {
+            tracing::warn!(vm = %worker.vm, "a worker tells of an event that this service does not know");
+            return;
+        };
+        let vm = Ref::<Vm>::new(worker.vm);
+        let state = match &record.event {
+            Event::Paused => VmPowerState::Paused,
+            Event::Started | Event::Unpaused | Event::Resumed | Event::HardReset | Event::Restarted => {
+                VmPowerState::Running
+            }
+            Event::Crashed(_) => {
+                let preserves = self
+                    .objects
+                    .get(vm)
+                    .is_ok_and(|vm| vm.actions_after_crash == crate::model::OnCrashBehaviour::Preserve);
+                if preserves {
+                    self.tell(vm, News::Preserved);
+                }
+                return;
+            }
+            Event::DiskUnplugged { disk } => {
+                return self.disk_is_gone(worker, u64::try_from(*disk).unwrap_or(u64::MAX));
+            }
+            Event::NicUnplugged { nic } => {
+                return self.nic_is_gone(worker, u64::try_from(*nic).unwrap_or(u64::MAX));
+            }
+            Event::IoError { disk, operation, offset, reason, .. } => {
+                if worker.may_tell_of_disk(self.since_boot()) {
+                    let text = format!("disk {disk}: {operation:?} at offset {offset} failed: {reason}");
+                    self.tell(vm, News::DiskError(text));
+                }
+                return;
+            }
+            _ => return,
+        };
+        let (epoch, sequence) = (worker.epoch, frame.sequence);
+        let _ = self.later.make(&self.objects, move |change| {
+            let mut owner = slot::owner_of(change, vm)?;
+            // What an operation has written meanwhile is newer.
+            if owner.epoch != epoch || owner.phase != Phase::Running || sequence <= owner.seen {
+                return Ok(());
+            }
+            let Some(mut record) = change.find(vm)? else { return Ok(()) };
+            if record.power_state != state {
+                record.power_state = state;
+                slot::put(change, vm, &mut record)?;
+                owner.seen = sequence;
+                change.put_beside(&Owner::key(vm), &owner)?;
+            }
+            Ok(())
+        });
+    }
+
+    fn disk_is_gone(&self, worker: &Worker, position: u64) {
+        let Some(vbd) = take(&mut lock(&worker.disks), position) else { return };
+        let _ = self.later.make(&self.objects, move |change| {
+            let reference = Ref::<Vbd>::new(vbd);
+            let Some(mut vbd) = change.find(reference)? else { return Ok(()) };
+            vbd.currently_attached = false;
+            change.put(reference, &vbd)
+        });
+    }
+
+    fn nic_is_gone(&self, worker: &Worker, position: u64) {
+        let Some(vif) = take(&mut lock(&worker.nics), position) else { return };
+        let _ = self.later.make(&self.objects, move |change| {
+            let reference = Ref::<Vif>::new(vif);
+            let Some(mut vif) = change.find(reference)? else { return Ok(()) };
+            vif.currently_attached = false;
+            change.put(reference, &vif)
+        });
+    }
+
+    /// Writes a message about a VM.
+    pub(crate) fn tell(&self, vm: Ref<Vm>, news: News) {
+        let (uuid, now) = (Uuid::new_v4(), self.now());
+        let told = self.objects.change(|change| crate::event::about_vm(change, uuid, vm, &news, now));
+        if let Err(failure) = told.and_then(|()| self.messages.written(&self.objects, uuid)) {
+            tracing::error!(%failure, ?news, "a message cannot be written");
+        }
+    }
+
+    /// Records the end of a worker, cleans up after it, and starts its VM again if that is configured.
+    fn ended(self: &Arc<Self>, worker: &Arc<Worker>) {
+        let vm = Ref::<Vm>::new(worker.vm);
+        let after = self.record_end(vm, worker.epoch, &worker.place.end());
+        lock(&self.memory).release(worker.vm);
+        lock(&self.workers).remove(&worker.vm);
+        let restarts = match after {
+            Ok(after) => {
+                self.remove_place(worker.vm);
+                matches!(after, Some(AfterEnd::Restart(_)))
+            }
+            // The exit record stays for the next service, in case this one ends before the store has room.
+            Err(_) => false,
+        };
+        worker.set_over();
+        if restarts {
+            self.start_by_itself(vm);
+        }
+    }
+
+    /// Writes that a run has ended. `None` if another one has begun.
+    ///
+    /// # Errors
+    /// It is written later.
+    pub(crate) fn record_end(&self, vm: Ref<Vm>, epoch: u64, end: &End) -> Result<Option<AfterEnd>, Failure> {
+        let (uuid, now, since, brake) = (Uuid::new_v4(), self.now(), self.since_boot(), self.options.restart_brake);
+        let decided = Arc::new(std::sync::Mutex::new(None));
+        let (decision, end) = (Arc::clone(&decided), end.clone());
+        self.later.make(&self.objects, move |change| {
+            let owner = slot::owner_of(change, vm)?;
+            if owner.epoch != epoch || owner.phase == Phase::None {
+                return Ok(());
+            }
+            let Some(mut record) = change.find(vm)? else { return Ok(()) };
+            let ran = Duration::from_millis(since.saturating_sub(owner.started));
+            let after = plan::after_end(&record, &end, ran, brake);
+            change.put_beside(&Owner::key(vm), &owner.release())?;
+            set_halted(change, &mut record)?;
+            if after == AfterEnd::Suspended {
+                record.power_state = VmPowerState::Suspended;
+            }
+            slot::put(change, vm, &mut record)?;
+            if let Some(news) = news(&after) {
+                crate::event::about_vm(change, uuid, vm, &news, now)?;
+            }
+            *lock(&decision) = Some(after);
+            Ok(())
+        })?;
+        let after = lock(&decided).take();
+        if after.as_ref().and_then(news).is_some() {
+            let _ = self.messages.written(&self.objects, uuid);
+        }
+        Ok(after)
+    }
+
+    /// Starts a VM because it is configured so.
+    pub(crate) fn start_by_itself(self: &Arc<Self>, vm: Ref<Vm>) {
+        let inner = Arc::clone(self);
+        let submitted = self.jobs.submit(move || {
+            let caller = Caller::Local { uid: rustix::process::geteuid().as_raw() };
+            let running = inner.tasks.begin(&caller, "VM.start", Some(vm.to_string()), inner.host, inner.now());
+            let started = inner.start(&running, vm, Start { paused: false, resumes: false });
+            if let Err(failure) = started {
+                tracing::error!(%failure, %vm, "a VM cannot be started again");
+                inner.tell(vm, News::Crashed(format!("The VM should be started, and cannot be: {failure}")));
+            }
+            inner.forget(&running);
+        });
+        if let Err(failure) = submitted {
+            tracing::error!(%failure, %vm, "a VM cannot be started again");
+        }
+    }
+}
+
+/// The records of a VM that is no longer in memory.
+pub(crate) fn set_halted(change: &mut Change<'_>, record: &mut Vm) -> Result<(), Failure> {
+    record.power_state = VmPowerState::Halted;
+    record.resident_on = Ref::NULL;
+    record.scheduled_to_be_resident_on = Ref::NULL;
+    record.domid = -1;
+    record.domarch = String::new();
+    record.memory_target = 0;
+    for console in std::mem::take(&mut record.consoles) {
+        change.remove::<Console>(console);
+    }
+    for reference in record.vbds.clone() {
+        if let Some(mut vbd) = change.find(reference)? {
+            vbd.currently_attached = false;
+            change.put(reference, &vbd)?;
+        }
+    }
+    for reference in record.vifs.clone() {
+        if let Some(mut vif) = change.find(reference)? {
+            vif.currently_attached = false;
+            change.put(reference, &vif)?;
+        }
+    }
+    Ok(())
+}
+
+fn news(after: &AfterEnd) -> Option<News> {
+    match after {
+        AfterEnd::Halted | AfterEnd::Suspended => None,
+        AfterEnd::Crashed(reason) => Some(News::Crashed(reason.clone())),
+        AfterEnd::Restart(reason) => Some(News::Restarting(reason.clone())),
+        AfterEnd::TooSoon(reason) => Some(News::TooSoon(reason.clone())),
+        AfterEnd::Lost => Some(News::Lost),
+    }
+}
+
+/// The device at a position, which is forgotten.
+fn take(positions: &mut std::collections::BTreeMap<Uuid, u64>, position: u64) -> Option<Uuid> {
+    let device = positions.iter().find(|(_, at)| **at == position).map(|(device, _)| *device)?;
+    positions.remove(&device);
+    Some(device)
+}

@@ -1,0 +1,127 @@
+//! Which verb of a VM is legal when.
+
+use crate::model::{Ref, Vm, VmOperations, VmPowerState};
+use crate::operation::Failure;
+
+use VmOperations as Op;
+use VmPowerState::{Halted, Paused, Running, Suspended};
+
+/// The verbs that are told to clients as allowed, with the power states that they need.
+const RULES: [(VmOperations, &[VmPowerState]); 16] = [
+    (Op::Start, &[Halted]),
+    (Op::StartOn, &[Halted]),
+    (Op::Resume, &[Suspended]),
+    (Op::CleanShutdown, &[Running]),
+    (Op::HardShutdown, &[Running, Paused, Suspended]),
+    (Op::CleanReboot, &[Running]),
+    (Op::HardReboot, &[Running, Paused]),
+    (Op::Pause, &[Running]),
+    (Op::Unpause, &[Paused]),
+    (Op::Suspend, &[Running]),
+    (Op::Clone, &[Halted]),
+    (Op::Copy, &[Halted]),
+    (Op::Snapshot, &[Halted]),
+    (Op::Provision, &[Halted]),
+    (Op::Destroy, &[Halted]),
+    (Op::MakeIntoTemplate, &[Halted]),
+];
+
+/// What a template can do.
+const OF_TEMPLATES: [VmOperations; 4] = [Op::Clone, Op::Copy, Op::Provision, Op::Destroy];
+
+/// Checks that a verb may begin.
+///
+/// # Errors
+/// `OPERATION_BLOCKED`, `VM_IS_TEMPLATE`, `OTHER_OPERATION_IN_PROGRESS`, `VM_BAD_POWER_STATE`.
+pub(crate) fn require(vm: &Vm, of: Ref<Vm>, operation: VmOperations) -> Result<(), Failure> {
+    if let Some(code) = vm.blocked_operations.get(&operation) {
+        return Err(Failure::new("OPERATION_BLOCKED", [of.to_string(), code.clone()])
+            .with_remedy("remove the operation from blocked_operations of the VM"));
+    }
+    if (vm.is_a_template || vm.is_a_snapshot) && !OF_TEMPLATES.contains(&operation) {
+        return Err(Failure::new("VM_IS_TEMPLATE", [of.to_string(), operation.to_string()])
+            .with_remedy("clone the template, and use the clone"));
+    }
+    if let Some((task, other)) = vm.current_operations.iter().find(|(_, other)| !overrules(operation, **other)) {
+        let parameters = ["VM".to_owned(), of.to_string(), other.to_string(), task.clone()];
+        return Err(Failure::new("OTHER_OPERATION_IN_PROGRESS", parameters).with_remedy("wait for that task to end"));
+    }
+    let expected = states(operation);
+    if !expected.contains(&vm.power_state) {
+        return Err(bad_power_state(of, expected, vm.power_state));
+    }
+    Ok(())
+}
+
+/// The error for a verb that needs another power state.
+pub(crate) fn bad_power_state(of: Ref<Vm>, expected: &[VmPowerState], actual: VmPowerState) -> Failure {
+    let expected: Vec<String> = expected.iter().map(|state| state.to_string().to_lowercase()).collect();
+    let parameters = [of.to_string(), expected.join("; "), actual.to_string().to_lowercase()];
+    Failure::new("VM_BAD_POWER_STATE", parameters).with_remedy("bring the VM into that power state first")
+}
+
+/// What may be done with a VM now.
+pub(crate) fn allowed(vm: &Vm) -> Vec<VmOperations> {
+    let of = Ref::NULL;
+    RULES.iter().map(|(operation, _)| *operation).filter(|operation| require(vm, of, *operation).is_ok()).collect()
+}
+
+fn states(operation: VmOperations) -> &'static [VmPowerState] {
+    RULES.iter().find(|(of, _)| *of == operation).map_or(&[], |(_, states)| *states)
+}
+
+/// Power can be cut while the guest is asked to shut down.
+fn overrules(operation: VmOperations, other: VmOperations) -> bool {
+    operation == Op::HardShutdown && matches!(other, Op::CleanShutdown | Op::CleanReboot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vm(power_state: VmPowerState) -> Vm {
+        Vm { power_state, ..Vm::default() }
+    }
+
+    fn code(vm: &Vm, operation: VmOperations) -> Option<String> {
+        require(vm, Ref::NULL, operation).err().map(|failure| failure.code)
+    }
+
+    #[test]
+    fn verbs_need_their_power_states() {
+        assert_eq!(code(&vm(Halted), Op::Start), None);
+        assert_eq!(code(&vm(Running), Op::Start).as_deref(), Some("VM_BAD_POWER_STATE"));
+        assert_eq!(code(&vm(Suspended), Op::Resume), None);
+        assert_eq!(code(&vm(Running), Op::Destroy).as_deref(), Some("VM_BAD_POWER_STATE"));
+        let failure = require(&vm(Halted), Ref::NULL, Op::HardShutdown).unwrap_err();
+        assert_eq!(failure.parameters[1..3], ["running; paused; suspended", "halted"]);
+        // What no rule allows is never legal.
+        assert_eq!(code(&vm(Running), Op::PoolMigrate).as_deref(), Some("VM_BAD_POWER_STATE"));
+    }
+
+    #[test]
+    fn one_operation_at_a_time_but_power_can_always_be_cut() {
+        let mut busy = vm(Running);
+        busy.current_operations.insert("OpaqueRef:1".to_owned(), Op::CleanShutdown);
+        assert_eq!(code(&busy, Op::Pause).as_deref(), Some("OTHER_OPERATION_IN_PROGRESS"));
+        assert_eq!(code(&busy, Op::HardShutdown), None);
+        assert_eq!(allowed(&busy), [Op::HardShutdown]);
+        busy.current_operations.insert("OpaqueRef:2".to_owned(), Op::HardShutdown);
+        assert_eq!(code(&busy, Op::HardShutdown).as_deref(), Some("OTHER_OPERATION_IN_PROGRESS"));
+    }
+
+    #[test]
+    fn a_template_is_cloned_and_not_started() {
+        let template = Vm { is_a_template: true, ..vm(Halted) };
+        assert_eq!(code(&template, Op::Start).as_deref(), Some("VM_IS_TEMPLATE"));
+        assert_eq!(code(&template, Op::Clone), None);
+    }
+
+    #[test]
+    fn a_blocked_operation_is_refused_with_its_reason() {
+        let mut vm = vm(Halted);
+        vm.blocked_operations.insert(Op::Start, "BECAUSE".to_owned());
+        let failure = require(&vm, Ref::NULL, Op::Start).unwrap_err();
+        assert_eq!((failure.code.as_str(), failure.parameters[1].as_str()), ("OPERATION_BLOCKED", "BECAUSE"));
+    }
+}

@@ -1,0 +1,240 @@
+//! Copies of VMs, which share the blocks of their disks with the original.
+//!
+//! Where the file system can share blocks itself (reflink), the copy of an image is an image like any other. Elsewhere both
+//! become qcow2 images over the old one, which nobody writes any more: a *base*. Records beside the disks say which images
+//! need which bases, and a base is removed with the last of them.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+use xvirt_core::disk::{self, ImageFormat, OverlayKind};
+use xvirt_core::net::MacAddress;
+
+use super::pending::Pending;
+use super::vdi::{add, user_of};
+use crate::host::objects::{Change, beside_of};
+use crate::host::{Inner, put_vm};
+use crate::model::{Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations};
+use crate::operation::{Failure, codes, create, power};
+use crate::task::Running;
+use crate::worker::config;
+use crate::worker::place::failed;
+
+/// An image that others are made over, kept beside its repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Base {
+    path: PathBuf,
+    /// The base of this one.
+    parent: Option<Uuid>,
+    /// How many images and bases are over it.
+    users: u64,
+}
+
+fn base_key(uuid: Uuid) -> String {
+    format!("/base/{uuid}")
+}
+
+/// Where the base of a disk is named.
+fn key_of(vdi: Ref<Vdi>) -> String {
+    beside_of(vdi, "base")
+}
+
+/// What becomes of one disk.
+#[derive(Clone, Debug)]
+struct Copied {
+    /// The original, with the place where its image is from now on.
+    original: (Ref<Vdi>, PathBuf),
+    /// The copy.
+    copy: (Ref<Vdi>, PathBuf),
+    /// The old image, if it has become the base of both.
+    base: Option<(Uuid, PathBuf)>,
+}
+
+impl Inner {
+    /// `VM.clone`: the copy is halted, or a template if the original is one.
+    pub(crate) fn clone_vm(&self, running: &Running, vm: Ref<Vm>, name: &str) -> Result<Value, Failure> {
+        let record = self.begin(running, vm, VmOperations::Clone, |_, _| Ok(()))?;
+        let uuid = Uuid::new_v4();
+        let made = self.plan_copies(&record).and_then(|planned| {
+            let pending = self.pending(planned.iter().flat_map(Planned::paths).collect())?;
+            let copied: Result<Vec<_>, _> = planned.iter().map(copy_disk).collect();
+            let made = copied.and_then(|copied| self.record_clone(&record, Ref::new(uuid), name, &copied, &pending));
+            made.inspect_err(|_| self.abandon(&pending))
+        });
+        let outcome = made.map(|()| json!(Ref::<Vm>::new(uuid).to_string()));
+        let recorded = self.finish(running, vm, &outcome, |_, _, _| Ok(()));
+        outcome.and_then(|value| recorded.map(|()| value))
+    }
+
+    /// `VM.provision`: a template becomes a VM. XenServer also makes the disks that it describes; ours has its disks.
+    pub(crate) fn provision(&self, vm: Ref<Vm>) -> Result<Value, Failure> {
+        self.objects.change(|change| {
+            let mut record = change.get(vm)?;
+            power::require(&record, vm, VmOperations::Provision)?;
+            record.is_a_template = false;
+            put_vm(change, vm, &mut record)
+        })?;
+        Ok(Value::Null)
+    }
+
+    fn plan_copies(&self, record: &Vm) -> Result<Vec<Planned>, Failure> {
+        let mut planned = Vec::new();
+        for reference in &record.vbds {
+            let vbd: Vbd = self.objects.get(*reference)?;
+            // As XenServer has it, the discs in drives are shared.
+            if vbd.empty || vbd.r#type == VbdType::Cd {
+                continue;
+            }
+            planned.push(Planned::new(vbd.vdi, &self.objects.get(vbd.vdi)?));
+        }
+        Ok(planned)
+    }
+
+    fn record_clone(
+        &self,
+        original: &Vm,
+        clone: Ref<Vm>,
+        name: &str,
+        copied: &[Copied],
+        pending: &Pending,
+    ) -> Result<(), Failure> {
+        let uuid = clone.uuid().unwrap_or_default();
+        let given = Vm { name_label: name.to_owned(), ..original.clone() };
+        let mut new = create::vm(given, uuid, Uuid::new_v4())?;
+        new.is_default_template = false;
+        self.objects.change(|change| {
+            let mut record = new.clone();
+            pending.done(change);
+            for one in copied {
+                record_copy(change, one)?;
+            }
+            for reference in &original.vbds {
+                let vbd: Vbd = change.get(*reference)?;
+                let vdi = copied.iter().find(|one| one.original.0 == vbd.vdi).map_or(vbd.vdi, |one| one.copy.0);
+                let device = Ref::<Vbd>::new(Uuid::new_v4());
+                if let Some(mut disk) = change.find(vdi)? {
+                    disk.vbds.push(device);
+                    change.put(vdi, &disk)?;
+                }
+                let text = device.uuid().unwrap_or_default().to_string();
+                change.put(device, &Vbd { uuid: text, vm: clone, vdi, currently_attached: false, ..vbd })?;
+                record.vbds.push(device);
+            }
+            for reference in &original.vifs {
+                let vif: Vif = change.get(*reference)?;
+                let device = Ref::<Vif>::new(Uuid::new_v4());
+                if let Some(mut network) = change.find(vif.network)? {
+                    network.vifs.push(device);
+                    change.put(vif.network, &network)?;
+                }
+                let (text, mac) = (device.uuid().unwrap_or_default().to_string(), MacAddress::random().to_string());
+                let new = Vif { uuid: text, vm: clone, mac, mac_autogenerated: true, currently_attached: false, ..vif };
+                change.put(device, &new)?;
+                record.vifs.push(device);
+            }
+            put_vm(change, clone, &mut record)
+        })
+    }
+
+    /// Forgets that a disk needs its base, and returns the bases that nobody needs any more.
+    pub(crate) fn release_base(change: &mut Change<'_>, vdi: Ref<Vdi>) -> Result<Vec<PathBuf>, Failure> {
+        let mut next: Option<Uuid> = change.beside(&key_of(vdi))?;
+        if next.is_none() {
+            return Ok(Vec::new());
+        }
+        change.remove_beside(&key_of(vdi));
+        let mut unused = Vec::new();
+        while let Some(uuid) = next {
+            let Some(mut base) = change.beside::<Base>(&base_key(uuid))? else { break };
+            base.users = base.users.saturating_sub(1);
+            if base.users > 0 {
+                change.put_beside(&base_key(uuid), &base)?;
+                break;
+            }
+            change.remove_beside(&base_key(uuid));
+            next = base.parent;
+            unused.push(base.path);
+        }
+        Ok(unused)
+    }
+}
+
+/// Where the copy of a disk will be.
+#[derive(Clone, Debug)]
+struct Planned {
+    original: Ref<Vdi>,
+    image: PathBuf,
+    format: ImageFormat,
+    copy: Ref<Vdi>,
+    partial: PathBuf,
+    cloned: PathBuf,
+    over: PathBuf,
+    moved: PathBuf,
+}
+
+impl Planned {
+    fn new(original: Ref<Vdi>, record: &Vdi) -> Self {
+        let format = if config::format_of(record) == "qcow2" { ImageFormat::Qcow2 } else { ImageFormat::Raw };
+        let image = PathBuf::from(&record.location);
+        let (uuid, moved) = (Uuid::new_v4(), Uuid::new_v4());
+        let named = |name: String| image.with_file_name(name);
+        Self {
+            original,
+            format,
+            copy: Ref::new(uuid),
+            partial: named(format!("{uuid}.partial")),
+            cloned: named(format!("{uuid}.{format}")),
+            over: named(format!("{uuid}.qcow2")),
+            moved: named(format!("{moved}.qcow2")),
+            image,
+        }
+    }
+
+    fn paths(&self) -> Vec<PathBuf> {
+        vec![self.partial.clone(), self.cloned.clone(), self.over.clone(), self.moved.clone()]
+    }
+}
+
+/// Copies an image. Nothing that existed is changed, but new images may be over it.
+fn copy_disk(planned: &Planned) -> Result<Copied, Failure> {
+    let Planned { original, image, format, copy, partial, cloned, over, moved } = planned;
+    let overlay = |place: &PathBuf| disk::overlay(image, Some(*format), place).map_err(|error| codes::of_core(&error));
+    let rename = |place: &PathBuf| fs::rename(partial, place).map_err(|error| failed("rename", partial, &error));
+    if overlay(partial)? == OverlayKind::Reflink {
+        rename(cloned)?;
+        return Ok(Copied { original: (*original, image.clone()), copy: (*copy, cloned.clone()), base: None });
+    }
+    rename(over)?;
+    // The image stays where it is, since images that are over it name it; the original moves to one over it.
+    overlay(moved)?;
+    let base = Some((Uuid::new_v4(), image.clone()));
+    Ok(Copied { original: (*original, moved.clone()), copy: (*copy, over.clone()), base })
+}
+
+fn record_copy(change: &mut Change<'_>, copied: &Copied) -> Result<(), Failure> {
+    let (original, place) = &copied.original;
+    let mut record: Vdi = change.get(*original)?;
+    if user_of(change, &record)?.is_some() {
+        return Err(Failure::new("VDI_IN_USE", [original.to_string(), "clone".to_owned()])
+            .with_remedy("shut down the VM that uses the disk"));
+    }
+    let (copy, location) = &copied.copy;
+    let new = Vdi {
+        uuid: copy.uuid().unwrap_or_default().to_string(),
+        location: location.to_string_lossy().into_owned(),
+        vbds: Vec::new(),
+        snapshots: Vec::new(),
+        ..record.clone()
+    };
+    add(change, *copy, &new)?;
+    let Some((uuid, path)) = &copied.base else { return Ok(()) };
+    record.location = place.to_string_lossy().into_owned();
+    change.put(*original, &record)?;
+    let parent: Option<Uuid> = change.beside(&key_of(*original))?;
+    change.put_beside(&base_key(*uuid), &Base { path: path.clone(), parent, users: 2 })?;
+    change.put_beside(&key_of(*original), uuid)?;
+    change.put_beside(&key_of(*copy), uuid)
+}

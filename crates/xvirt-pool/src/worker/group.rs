@@ -1,0 +1,106 @@
+//! Control groups of workers, outside the service's, so that a service manager that stops the service does not stop VMs.
+//!
+//! Each worker has a group of its own below `xvirt` in the hierarchy of version 2, if that can be written.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+/// The name of the group that has those of all workers.
+const PARENT: &str = "xvirt";
+
+/// The control groups of this host's workers.
+#[derive(Clone, Debug)]
+pub(crate) struct Groups {
+    parent: PathBuf,
+}
+
+impl Groups {
+    /// The groups below `root`, the mount point of the hierarchy of version 2, or below the one that is mounted.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be written.
+    pub(crate) fn open(root: Option<&Path>) -> io::Result<Self> {
+        let root = match root {
+            Some(root) => root.to_owned(),
+            None => mounted(&fs::read_to_string("/proc/self/mounts")?)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no control groups of version 2 are mounted"))?,
+        };
+        let parent = root.join(PARENT);
+        exists(fs::create_dir(&parent))?;
+        // What the workers' limits need; a hierarchy without these controllers has groups nevertheless.
+        for controller in ["+cpu", "+memory"] {
+            for folder in [&root, &parent] {
+                let _ = fs::write(folder.join("cgroup.subtree_control"), controller);
+            }
+        }
+        Ok(Self { parent })
+    }
+
+    /// Makes the group of a VM's worker, and returns its open list of processes.
+    pub(crate) fn make(&self, vm: Uuid) -> io::Result<File> {
+        let folder = self.of(vm);
+        exists(fs::create_dir(&folder))?;
+        File::options().write(true).open(folder.join("cgroup.procs"))
+    }
+
+    /// Sets the share of CPU time (`cpu.weight`) and the cap in percent of one CPU (`cpu.max`).
+    pub(crate) fn limit(&self, vm: Uuid, weight: Option<u32>, cap: Option<u32>) -> io::Result<()> {
+        const PERIOD: u64 = 100_000;
+        if let Some(weight) = weight {
+            fs::write(self.of(vm).join("cpu.weight"), weight.to_string())?;
+        }
+        if let Some(cap) = cap {
+            let text = format!("{} {PERIOD}", u64::from(cap) * PERIOD / 100);
+            fs::write(self.of(vm).join("cpu.max"), text)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the group of a worker that has ended.
+    pub(crate) fn remove(&self, vm: Uuid) {
+        match fs::remove_dir(self.of(vm)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, %vm, "the control group of a VM cannot be removed");
+            }
+            _ => {}
+        }
+    }
+
+    /// The VMs that have groups.
+    pub(crate) fn list(&self) -> Vec<Uuid> {
+        let entries = fs::read_dir(&self.parent).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Uuid::try_parse(entry.file_name().to_str()?).ok()).collect()
+    }
+
+    fn of(&self, vm: Uuid) -> PathBuf {
+        self.parent.join(vm.to_string())
+    }
+}
+
+fn exists(result: io::Result<()>) -> io::Result<()> {
+    result.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
+}
+
+/// Where the hierarchy of version 2 is mounted (proc(5)).
+fn mounted(mounts: &str) -> Option<PathBuf> {
+    let mut lines = mounts.lines().map(|line| line.split(' '));
+    lines.find_map(|mut words| {
+        let (_, point, kind) = (words.next()?, words.next()?, words.next()?);
+        (kind == "cgroup2").then(|| PathBuf::from(point))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hierarchy_of_version_2_is_found() {
+        let mounts = "proc /proc proc rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
+        assert_eq!(mounted(mounts), Some("/sys/fs/cgroup/unified".into()));
+        assert_eq!(mounted("proc /proc proc rw 0 0\n\n"), None);
+    }
+}

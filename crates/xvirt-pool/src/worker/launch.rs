@@ -1,0 +1,104 @@
+//! Makes a worker.
+
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+use uuid::Uuid;
+use xvirt_worker::{Descriptors, Settings, launch};
+
+use super::group::Groups;
+use super::place::failed;
+use super::{Place, Worker};
+use crate::operation::{Failure, codes};
+
+/// The private memory of a worker beside that of its guest, in bytes.
+const OWN_MEMORY: u64 = 512 << 20;
+/// The descriptors of a worker.
+const OPEN_FILES: u64 = 1024;
+
+/// How workers are made on this host.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    /// The program `xvirt-worker`.
+    pub(crate) program: PathBuf,
+    /// The user and the group that workers become.
+    pub(crate) identity: Option<(u32, u32)>,
+    /// Where the logs of VMs are.
+    pub(crate) logs: PathBuf,
+    /// Whether systemd gives each worker a scope of its own.
+    pub(crate) systemd: bool,
+    /// Their control groups otherwise, if this host lets us make some.
+    pub(crate) groups: io::Result<Groups>,
+}
+
+impl Launcher {
+    /// Makes the worker of a VM with this much memory in bytes. It has no VM yet.
+    ///
+    /// # Errors
+    /// There is one already, or it cannot be made.
+    pub(crate) fn make(&self, vm: Uuid, epoch: u64, memory: u64, place: &Place) -> Result<Worker, Failure> {
+        place.make()?;
+        if Worker::find(vm, epoch, place.clone())?.is_some() {
+            return Err(codes::internal(format!("the VM {vm} has a worker already"))
+                .with_remedy("restart the host service: it adopts the worker"));
+        }
+        place.remove_socket()?;
+        let socket = UnixListener::bind(place.socket()).map_err(|error| failed("bind", &place.socket(), &error))?;
+        let log = place.log(&log_of(&self.logs, vm))?;
+        let mut descriptors = Descriptors::new(socket, place.new_exit_record()?, log);
+        if self.systemd {
+            descriptors = descriptors.runner(scope(vm));
+        } else if let Ok(groups) = &self.groups {
+            let group = groups.make(vm);
+            descriptors =
+                descriptors.group(group.map_err(|error| {
+                    codes::internal(format!("cannot make the control group of the VM {vm}: {error}"))
+                })?);
+        }
+        let mut settings =
+            Settings::new(geteuid().as_raw()).memory_limit(memory.saturating_add(OWN_MEMORY)).open_files(OPEN_FILES);
+        if let Some((uid, gid)) = self.identity {
+            settings = settings.identity(uid, gid);
+        }
+        launch(&self.program, &settings, descriptors).map_err(|error| {
+            let failure = codes::of_worker(&error);
+            place.why_not_built().map_or(failure, |reason| codes::of_worker(&reason))
+        })?;
+        let found = Worker::find(vm, epoch, place.clone())?;
+        found.ok_or_else(|| match place.why_not_built() {
+            Some(reason) => codes::of_worker(&reason),
+            None => codes::internal(format!("the worker of the VM {vm} has ended at once"))
+                .with_remedy(format!("see {}", log_of(&self.logs, vm).display())),
+        })
+    }
+}
+
+/// The log of a VM.
+pub(crate) fn log_of(logs: &Path, vm: Uuid) -> PathBuf {
+    logs.join(format!("{vm}.log"))
+}
+
+/// Whether systemd runs this host, and can give processes scopes of their own.
+pub(crate) fn has_systemd() -> bool {
+    // sd_booted(3).
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// What runs a worker in a scope of its own: outside the service's control group, so that the end of the service is not
+/// its end.
+fn scope(vm: Uuid) -> Vec<String> {
+    let unit = format!("--unit=xvirt-{vm}");
+    let words = [
+        "systemd-run",
+        "--scope",
+        "--quiet",
+        "--collect",
+        "--slice=xvirt.slice",
+        "--property=Delegate=yes",
+        &unit,
+        "--",
+    ];
+    words.map(str::to_owned).to_vec()
+}

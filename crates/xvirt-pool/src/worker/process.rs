@@ -1,0 +1,214 @@
+//! One worker: talking to it, and waiting for its end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use uuid::Uuid;
+use xvirt_worker::protocol::{Answer, Request};
+use xvirt_worker::{Connection, Error, EventStream, kind};
+
+use super::Place;
+use crate::operation::{Failure, codes};
+use crate::sync::lock;
+
+/// How long a worker may take for a request that waits for no guest.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often failures of disks are told, in milliseconds.
+const TELL_EVERY: u64 = 60_000;
+/// How long a worker may take to begin, and to answer its first request.
+const GREETING: Duration = Duration::from_secs(20);
+
+/// A worker that lives, or did when it was last seen.
+pub(crate) struct Worker {
+    /// The UUID of its VM.
+    pub(crate) vm: Uuid,
+    /// The epoch of its owner.
+    pub(crate) epoch: u64,
+    /// Where its files are.
+    pub(crate) place: Place,
+    process: OwnedFd,
+    /// The positions of its disks and network interfaces, by the UUIDs of their VBDs and VIFs.
+    pub(crate) disks: Mutex<BTreeMap<Uuid, u64>>,
+    /// See `disks`.
+    pub(crate) nics: Mutex<BTreeMap<Uuid, u64>>,
+    /// When a failure of a disk was told last, in milliseconds since the host was started.
+    told: Mutex<Option<u64>>,
+    /// What its watcher waits on.
+    watched: Mutex<Option<UnixStream>>,
+    /// Whether its end is in the records.
+    over: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Worker {
+    /// Finds the worker that listens at a place. `None` if there is none.
+    ///
+    /// # Errors
+    /// It cannot be reached, which does not mean that it is not there.
+    pub(crate) fn find(vm: Uuid, epoch: u64, place: Place) -> Result<Option<Self>, Failure> {
+        // Until it answers, the socket may still be that of the service that made it.
+        let process = loop {
+            let greeted = match connect(&place) {
+                Ok(Some(socket)) => Connection::over(socket),
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(super::place::failed("connect to", &place.socket(), &error)),
+            };
+            match greeted {
+                Ok(_) => {}
+                // It ended before it answered; then nobody listens any more.
+                Err(error) if error.kind() == kind::GONE => continue,
+                Err(error) => return Err(codes::of_worker(&error)),
+            }
+            match connect(&place) {
+                Ok(Some(socket)) => break process_of(&socket)?,
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(super::place::failed("connect to", &place.socket(), &error)),
+            }
+        };
+        Ok(Some(Self {
+            vm,
+            epoch,
+            place,
+            process,
+            disks: Mutex::default(),
+            nics: Mutex::default(),
+            told: Mutex::default(),
+            watched: Mutex::default(),
+            over: Mutex::new(false),
+            changed: Condvar::new(),
+        }))
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.place.socket()
+    }
+
+    /// Connects to it. The stream is a copy of the connection's, by which a call can be given up.
+    pub(crate) fn connect(&self, patience: Option<Duration>) -> xvirt_worker::Result<(Connection, UnixStream)> {
+        let cannot = |error: std::io::Error| Error::io("cannot connect to a worker", &error);
+        let socket = UnixStream::connect(self.socket()).map_err(cannot)?;
+        let copy = socket.try_clone().map_err(cannot)?;
+        socket.set_read_timeout(Some(PATIENCE)).map_err(cannot)?;
+        let connection = Connection::over(socket)?;
+        connection.set_time_limit(patience)?;
+        Ok((connection, copy))
+    }
+
+    /// Sends a request that waits for no guest.
+    pub(crate) fn ask(&self, request: &Request, files: &[BorrowedFd<'_>]) -> xvirt_worker::Result<Answer> {
+        self.connect(Some(PATIENCE))?.0.call(request, files)
+    }
+
+    /// The events after a number. [`give_up_watch`](Self::give_up_watch) ends the stream.
+    pub(crate) fn events(&self, after: u64) -> xvirt_worker::Result<EventStream> {
+        let (connection, copy) = self.connect(None)?;
+        *lock(&self.watched) = Some(copy);
+        connection.events(after)
+    }
+
+    /// Lets go of the stream of events.
+    pub(crate) fn give_up_watch(&self) {
+        if let Some(watched) = lock(&self.watched).take() {
+            // Fails if it is over already.
+            let _ = watched.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Waits until the process has ended, at most `limit`; for ever without one. Returns whether it has.
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> bool {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        loop {
+            let left = deadline.map(|deadline| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let tv_sec = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
+                Timespec { tv_sec, tv_nsec: left.subsec_nanos().into() }
+            });
+            let mut waiting = [PollFd::new(&self.process, PollFlags::IN)];
+            match poll(&mut waiting, left.as_ref()) {
+                Err(Errno::INTR) => {}
+                Ok(count) => return count > 0,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// Ends a worker whose VM is not in memory: asks it, and kills it if it does not.
+    pub(crate) fn discard(&self) {
+        let asked = self.connect(Some(PATIENCE)).and_then(|(mut connection, _)| connection.call(&Request::End, &[]));
+        if asked.is_ok() && self.wait(Some(PATIENCE)) {
+            return;
+        }
+        self.kill();
+        self.wait(Some(PATIENCE));
+    }
+
+    /// Whether a failure of a disk may be told now: a guest can cause any number of them.
+    pub(crate) fn may_tell_of_disk(&self, now: u64) -> bool {
+        let mut told = lock(&self.told);
+        let may = told.is_none_or(|last| now.saturating_sub(last) >= TELL_EVERY);
+        if may {
+            *told = Some(now);
+        }
+        may
+    }
+
+    /// Kills the process.
+    pub(crate) fn kill(&self) {
+        // Fails if it has ended.
+        let _ = pidfd_send_signal(self.process.as_fd(), Signal::KILL);
+    }
+
+    /// Says that the end of the worker is in the records.
+    pub(crate) fn set_over(&self) {
+        *lock(&self.over) = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the end of the worker is in the records, at most `limit`. Returns whether it is.
+    pub(crate) fn wait_over(&self, limit: Duration) -> bool {
+        let over = lock(&self.over);
+        let waited = self.changed.wait_timeout_while(over, limit, |over| !*over);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("vm", &self.vm).field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}
+
+/// Connects to the socket of a place. `None` if nobody listens.
+fn connect(place: &Place) -> std::io::Result<Option<UnixStream>> {
+    match UnixStream::connect(place.socket()) {
+        Ok(socket) => {
+            socket.set_read_timeout(Some(GREETING))?;
+            Ok(Some(socket))
+        }
+        Err(error) if is_nobody(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether nobody listens on a socket. Whoever began to listen but has not accepted yet is there.
+fn is_nobody(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
+}
+
+/// The process that listens on the socket at the other end.
+fn process_of(socket: &UnixStream) -> Result<OwnedFd, Failure> {
+    // `SO_PEERPIDFD` needs Linux 6.5. The number of a process can belong to another one by now, but not while it listens.
+    let number = rustix::net::sockopt::socket_peercred(socket).map(|peer| peer.pid);
+    let process = number.and_then(|number| pidfd_open(number, PidfdFlags::empty()));
+    process.map_err(|errno| codes::internal(format!("cannot find the process of a worker: {errno}")))
+}

@@ -1,0 +1,187 @@
+//! How runs end, and what follows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Signal, pidfd_send_signal};
+use serde_json::{Value, json};
+use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_pool::Host;
+use xvirt_pool::host::ManualHostClock;
+use xvirt_worker::Connection;
+
+use crate::needs_kvm;
+use crate::support::{Place, Service, record, ticking, workers_of};
+
+fn start(service: &Service, vm: &Value) {
+    service.ok("VM.start", [vm.clone(), json!(false), json!(false)]);
+}
+
+fn kill(place: &Place, vm: &Value) {
+    let uuid = vm.as_str().unwrap().strip_prefix("OpaqueRef:").unwrap();
+    let connection = Connection::open(place.run().join("workers").join(uuid).join("socket")).unwrap();
+    pidfd_send_signal(connection.peer_process().unwrap(), Signal::KILL).unwrap();
+}
+
+#[test]
+fn a_worker_that_is_killed_is_told_and_its_vm_starts_again_if_it_ran_long_enough() {
+    needs_kvm!();
+    let place = Place::new();
+    let clock = Arc::new(ManualHostClock::default());
+    let service = Service(Host::open(place.options().clock(clock.clone())).unwrap());
+    let mut wish = record("web", &ticking());
+    wish["actions_after_crash"] = json!("restart");
+    let vm = service.ok("VM.create", [wish]);
+    start(&service, &vm);
+    clock.advance(Duration::from_secs(120));
+    // The clock that people read has no say in it.
+    clock.set_unix(7);
+    kill(&place, &vm);
+    service.wait("VM", &vm, "domid", 2);
+    assert_eq!(service.power_state(&vm), "Running");
+    service.console(&vm).expect("timer: tick 1\r");
+    assert_eq!(workers_of(&place.run()).len(), 1);
+    let messages = service.messages(&vm);
+    assert!(messages.len() == 1 && messages[0].1.contains("is started again"), "{messages:?}");
+
+    clock.advance(Duration::from_secs(119));
+    kill(&place, &vm);
+    service.wait("VM", &vm, "power_state", "Halted");
+    let messages = service.messages(&vm);
+    assert!(
+        messages.len() == 2 && messages.iter().any(|message| message.1.contains("too short a time")),
+        "{messages:?}"
+    );
+    // It is not held back for ever.
+    start(&service, &vm);
+    service.ok("VM.hard_shutdown", [vm]);
+}
+
+#[test]
+fn a_guest_that_powers_off_or_crashes_halts_its_vm() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let off = service.create("off", &CommandLine::new([Mode::Hello, Mode::PowerOff]));
+    let crash = service.create("crash", &CommandLine::new([Mode::Hello, Mode::Crash]));
+    for vm in [&off, &crash] {
+        start(&service, vm);
+        service.wait("VM", vm, "power_state", "Halted");
+        assert_eq!(service.field("VM", vm, "consoles"), json!([]));
+    }
+    assert_eq!(service.messages(&off), []);
+    let messages = service.messages(&crash);
+    assert!(messages.len() == 1 && messages[0].1.contains("the guest crashed"), "{messages:?}");
+}
+
+#[test]
+fn a_worker_that_died_while_no_service_was_there_is_told_by_the_next_one() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let vm = service.create("web", &ticking());
+    start(&service, &vm);
+    drop(service);
+    kill(&place, &vm);
+    let service = place.open();
+    service.wait("VM", &vm, "power_state", "Halted");
+    assert!(service.messages(&vm)[0].1.contains("the worker was killed"), "{:?}", service.messages(&vm));
+    assert_eq!(std::fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_task_is_there_with_its_reason_and_can_be_cancelled() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let vm = service.create("web", &CommandLine::new([Mode::Hostile]));
+    let failed = service.ok("Async.VM.hard_shutdown", [vm.clone()]);
+    let task = service.wait_task(&failed);
+    assert_eq!((&task["status"], &task["error_info"][0]), (&json!("failure"), &json!("VM_BAD_POWER_STATE")), "{task}");
+
+    start(&service, &vm);
+    // This guest does not listen.
+    let asked = service.ok("Async.VM.clean_shutdown", [vm.clone()]);
+    service.wait("VM", &vm, "current_operations", json!({ asked.as_str().unwrap(): "clean_shutdown" }));
+    assert_eq!(service.code("VM.pause", [vm.clone()]), "OTHER_OPERATION_IN_PROGRESS");
+    service.ok("task.cancel", [asked.clone()]);
+    assert_eq!(service.wait_task(&asked)["status"], "cancelled");
+    assert_eq!(service.power_state(&vm), "Running");
+    assert_eq!(service.code("task.cancel", [asked]), "OPERATION_NOT_ALLOWED");
+
+    // Power can be cut meanwhile; the request ends as done.
+    let asked = service.ok("Async.VM.clean_shutdown", [vm.clone()]);
+    service.wait("VM", &vm, "current_operations", json!({ asked.as_str().unwrap(): "clean_shutdown" }));
+    service.ok("VM.hard_shutdown", [vm.clone()]);
+    assert_eq!(service.wait_task(&asked)["status"], "success");
+    assert_eq!(service.field("VM", &vm, "current_operations"), json!({}));
+    drop(service);
+    assert_eq!(place.open().ok("task.get_status", [failed]), "failure");
+}
+
+#[test]
+fn a_guest_goes_on_where_it_was_suspended() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let vm = service.create("web", &ticking());
+    start(&service, &vm);
+    service.console(&vm).expect("timer: tick 5\r");
+    service.ok("VM.suspend", [vm.clone()]);
+    assert_eq!(service.power_state(&vm), "Suspended");
+    assert!(workers_of(&place.run()).is_empty());
+    drop(service);
+    let service = place.open();
+    assert_eq!(service.power_state(&vm), "Suspended");
+    service.ok("VM.resume", [vm.clone(), json!(false), json!(false)]);
+    let text = service.console(&vm).expect("timer: tick 40\r");
+    assert_eq!(text.matches("timer: tick 1\r").count(), 1, "{text}");
+    service.ok("VM.suspend", [vm.clone()]);
+    service.ok("VM.hard_shutdown", [vm.clone()]);
+    assert_eq!(service.power_state(&vm), "Halted");
+    assert_eq!(service.ok("VDI.get_all", []), json!([]));
+    assert_eq!(std::fs::read_dir(place.state().join("disks")).unwrap().count(), 0);
+}
+
+#[test]
+fn verbs_that_pause_and_reset_do_so() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let vm = service.create("web", &ticking());
+    service.ok("VM.start", [vm.clone(), json!(true), json!(false)]);
+    assert_eq!(service.power_state(&vm), "Paused");
+    assert_eq!(service.code("VM.pause", [vm.clone()]), "VM_BAD_POWER_STATE");
+    service.ok("VM.unpause", [vm.clone()]);
+    let mut console = service.console(&vm);
+    console.expect("timer: tick 3\r");
+    service.ok("VM.hard_reboot", [vm.clone()]);
+    console.expect("timer: tick 1\r");
+    assert_eq!(service.power_state(&vm), "Running");
+    service.ok("VM.clean_shutdown", [vm.clone()]);
+    assert_eq!(service.power_state(&vm), "Halted");
+}
+
+#[test]
+fn a_vm_that_does_not_fit_is_refused_with_what_is_needed_and_available() {
+    needs_kvm!();
+    let place = Place::new();
+    let total = xvirt_core::host::Host::probe().unwrap().memory().total;
+    let service = Service(Host::open(place.options().memory_reserve(total - (100 << 20))).unwrap());
+    let (one, two) = (service.create("one", &ticking()), service.create("two", &ticking()));
+    start(&service, &one);
+    let failure = service.call("VM.start", [two.clone(), json!(false), json!(false)]).unwrap_err();
+    assert_eq!(failure.code, "HOST_NOT_ENOUGH_FREE_MEMORY");
+    let number = |index: usize| failure.parameters[index].parse::<u64>().unwrap();
+    assert!(number(0) > 64 << 20 && number(1) < 36 << 20, "{failure}");
+    assert!(
+        service.ok("host.compute_free_memory", [json!(service.0.reference().to_string())]).as_u64().unwrap()
+            == number(1)
+    );
+    // A new service knows what the workers have that it adopts.
+    drop(service);
+    let service = Service(Host::open(place.options().memory_reserve(total - (100 << 20))).unwrap());
+    assert_eq!(service.code("VM.start", [two.clone(), json!(false), json!(false)]), "HOST_NOT_ENOUGH_FREE_MEMORY");
+    service.ok("VM.hard_shutdown", [one]);
+    start(&service, &two);
+}

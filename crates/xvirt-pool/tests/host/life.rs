@@ -1,0 +1,40 @@
+//! The life of a VM, through several services.
+
+use serde_json::{Value, json};
+
+use crate::needs_kvm;
+use crate::support::{Place, ticking, workers_of};
+
+#[test]
+fn a_vm_runs_on_while_its_service_is_away() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let vm = service.create("web", &ticking());
+    assert_eq!(service.power_state(&vm), "Halted");
+    assert_eq!(service.ok("VM.start", [vm.clone(), json!(false), json!(false)]), Value::Null);
+    assert_eq!(service.power_state(&vm), "Running");
+    assert_eq!(service.field("VM", &vm, "resident_on"), service.0.reference().to_string());
+    let mut console = service.console(&vm);
+    let before = console.tick();
+    drop(service);
+    // The console goes on as well.
+    assert_eq!(console.tick(), before + 1);
+
+    let service = place.open();
+    assert_eq!(service.power_state(&vm), "Running");
+    let text = service.console(&vm).expect(&format!("timer: tick {}\r", before + 20));
+    assert_eq!(text.matches("timer: tick 1\r").count(), 1, "the guest was reset: {text}");
+    assert_eq!(service.code("VM.start", [vm.clone(), json!(false), json!(false)]), "VM_BAD_POWER_STATE");
+    assert_eq!(service.code("VM.destroy", [vm.clone()]), "VM_BAD_POWER_STATE");
+    assert_eq!(workers_of(&place.run()).len(), 1);
+
+    service.ok("VM.hard_shutdown", [vm.clone()]);
+    assert_eq!(service.power_state(&vm), "Halted");
+    assert_eq!(service.field("VM", &vm, "consoles"), json!([]));
+    service.ok("VM.destroy", [vm.clone()]);
+    assert_eq!(service.code("VM.get_record", [vm]), "HANDLE_INVALID");
+    assert_eq!(service.ok("VM.get_all", []), json!([]));
+    assert!(workers_of(&place.run()).is_empty());
+    assert_eq!(std::fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+}
