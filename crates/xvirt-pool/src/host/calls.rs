@@ -172,12 +172,7 @@ impl Inner {
     }
 
     /// The queries of messages, which are verbs of their own in XenAPI.
-    fn own_of_message(
-        &self,
-        table: &'static ClassTable,
-        name: &str,
-        arguments: &Arguments,
-    ) -> Result<Value, Failure> {
+    fn own_of_message(&self, table: &'static ClassTable, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
         let call = match name {
             "destroy" => return self.destroy_message(arguments),
             "get_all" => Call::GetAll,

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Inner;
@@ -28,7 +28,15 @@ pub(crate) struct Later {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Made>,
+    /// Whether the first one is being tried.
+    trying: bool,
     closed: bool,
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && !self.trying
+    }
 }
 
 impl Later {
@@ -41,13 +49,12 @@ impl Later {
         objects: &Objects,
         mut change: impl FnMut(&mut Change<'_>) -> Result<(), Failure> + Send + 'static,
     ) -> Result<(), Failure> {
-        // Only one that might overtake another waits for its turn.
-        if !lock(&self.state).waiting.is_empty() {
-            let _turn = lock(&self.turn);
-            self.retry(objects);
-        }
-        let waits = !lock(&self.state).waiting.is_empty();
-        let made = if waits { Err(behind()) } else { objects.change(&mut change) };
+        // One that might overtake another waits for its turn.
+        let made = if lock(&self.state).is_empty() || self.retry(objects) {
+            objects.change(&mut change)
+        } else {
+            Err(behind())
+        };
         if let Err(failure) = &made {
             tracing::error!(%failure, "what has happened cannot be recorded yet");
             lock(&self.state).waiting.push_back(Box::new(change));
@@ -56,13 +63,22 @@ impl Later {
         made
     }
 
-    /// Tries what waits.
-    fn retry(&self, objects: &Objects) {
+    /// Tries what waits. Returns whether nothing waits any more.
+    fn retry(&self, objects: &Objects) -> bool {
+        let _turn = lock(&self.turn);
         loop {
-            let Some(mut change) = lock(&self.state).waiting.pop_front() else { return };
-            if objects.change(&mut change).is_err() {
-                lock(&self.state).waiting.push_front(change);
-                return;
+            let mut change = {
+                let mut state = lock(&self.state);
+                let Some(change) = state.waiting.pop_front() else { return true };
+                state.trying = true;
+                change
+            };
+            let made = objects.change(&mut change);
+            let mut state = lock(&self.state);
+            state.trying = false;
+            if made.is_err() {
+                state.waiting.push_front(change);
+                return false;
             }
         }
     }
@@ -76,7 +92,7 @@ impl Later {
 
 impl Inner {
     /// Tries what waits, until the host is closed.
-    pub(crate) fn later_loop(&self) {
+    pub(crate) fn later_loop(self: &Arc<Self>) {
         loop {
             {
                 let mut state = lock(&self.later.state);
@@ -90,8 +106,11 @@ impl Inner {
                 let waited = self.later.changed.wait_timeout_while(state, INTERVAL, until);
                 drop(waited.unwrap_or_else(PoisonError::into_inner));
             }
-            let _turn = lock(&self.later.turn);
-            self.later.retry(&self.objects);
+            if self.later.retry(&self.objects)
+                && let Err(failure) = self.start_what_crashed()
+            {
+                tracing::error!(%failure, "the VMs to start again cannot be found");
+            }
         }
     }
 }

@@ -5,10 +5,11 @@
 //! that nobody waits for. `start`, `stop`, `suspend` and `devices` are the verbs of VMs that take a while, `records` those
 //! that are done with one transaction. `watch` follows each worker to its end. `objects` is the store as objects, `slot` the
 //! begin and end of an operation in it, `later` what waits for a store that is full. `plan`, `owner` and `observe` decide
-//! and know nothing of the world. `memory` is what the VMs take of the host.
+//! and know nothing of the world. `memory` and `descriptors` are what the VMs take of it.
 
 mod calls;
 mod clock;
+mod descriptors;
 mod devices;
 mod jobs;
 mod later;

@@ -21,6 +21,9 @@ use crate::sync::lock;
 const PAGE: usize = 500;
 /// How often a change is decided anew because somebody else was faster.
 const ATTEMPTS: usize = 200;
+/// How many revisions of the past are kept, and how often older ones are forgotten.
+const KEPT: u64 = 10_000;
+const COMPACT_EVERY: u64 = 1_000;
 /// How many changes may be committed at once.
 const GUARDS: usize = 8;
 
@@ -124,7 +127,12 @@ impl Objects {
     ) -> Result<T, Failure> {
         for _ in 0..ATTEMPTS {
             let mut change = Change { store: &*self.store, read: BTreeMap::new(), written: BTreeMap::new() };
-            let decided = decide(&mut change)?;
+            let decided = match decide(&mut change) {
+                Ok(decided) => decided,
+                // Somebody may have changed one thing before and another after it was read.
+                Err(_) if change.is_stale()? => continue,
+                Err(failure) => return Err(failure),
+            };
             if change.written.is_empty() || self.commit(change)? {
                 return Ok(decided);
             }
@@ -163,6 +171,8 @@ impl Objects {
         match self.store.transaction(&transaction) {
             Ok(Outcome::Committed { revision }) => {
                 *known = Some(revision);
+                drop(known);
+                self.compact(revision);
                 return Ok(true);
             }
             Ok(Outcome::Conflict) => return Ok(false),
@@ -179,6 +189,15 @@ impl Objects {
         }
         Err(codes::internal("the store does not say whether it has committed a change")
             .with_remedy("read the object to see whether it was changed"))
+    }
+
+    /// Forgets the past from time to time, but not what somebody who watches may be reading.
+    fn compact(&self, revision: Revision) {
+        let number = revision.number();
+        if number.is_multiple_of(COMPACT_EVERY) && number > KEPT {
+            // If it fails, the next one forgets more.
+            let _ = self.store.compact(Revision::new(number - KEPT));
+        }
     }
 
     fn read_guard(&self, guard: &Guard) -> Result<Revision, Failure> {
@@ -224,6 +243,17 @@ pub(crate) struct Change<'a> {
 }
 
 impl Change<'_> {
+    /// Whether something that was read has changed since.
+    fn is_stale(&self) -> Result<bool, Failure> {
+        for (key, found) in &self.read {
+            let now = self.store.get(key, None)?.map(|pair| pair.mod_revision);
+            if now != found.as_ref().map(|(_, revision)| *revision) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The record of an object, with what this change has written.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -36,6 +36,10 @@ const AT_ONCE: usize = 16;
 /// How long a worker may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long what a killed service has left may keep its store, and how often that is looked at.
+const LEFTOVER: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(20);
+
 /// A worker that was found, with what it says of itself.
 type Found = Result<Option<(Worker, Description)>, Failure>;
 
@@ -52,8 +56,9 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
     let report = xvirt_core::host::Host::probe().map_err(|error| codes::of_core(&error))?;
     let pool = objects.all::<Pool>()?.first().map_or_else(|| Ref::new(Uuid::new_v4()), |(pool, _)| *pool);
     let memory = report.memory().total.saturating_sub(options.memory_reserve);
-    let boot_file = Path::new("/proc/sys/kernel/random/boot_id");
-    let boot = fs::read_to_string(boot_file).map_err(|error| failed("read", boot_file, &error))?;
+    let boot = options.clock.boot();
+    let boot =
+        boot.map_err(|error| codes::internal(format!("cannot tell one start of the host from another: {error}")))?;
     let systemd = crate::worker::launch::has_systemd();
     let launcher = Launcher {
         program: options.worker.clone(),
@@ -68,7 +73,7 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
         options,
         host: Ref::new(uuid),
         pool,
-        boot: boot.trim().to_owned(),
+        boot,
         report,
         objects,
         tasks: Tasks::default(),
@@ -96,10 +101,28 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
 
 fn open_store(options: &HostOptions) -> Result<SqliteStore, Failure> {
     let path = options.store_path();
-    match SqliteStore::open(&path, &options.store) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(SqliteStore::create(&path, &options.store)?),
-        opened => Ok(opened?),
+    let deadline = Instant::now() + LEFTOVER;
+    loop {
+        let opened = match SqliteStore::open(&path, &options.store) {
+            Err(error) if error.kind() == ErrorKind::NotFound => SqliteStore::create(&path, &options.store),
+            opened => opened,
+        };
+        match opened {
+            // A service that was killed while it started a program: the child keeps the lock until it runs the program.
+            Err(error) if error.kind() == ErrorKind::Busy && holder_is_gone(&path) && Instant::now() < deadline => {
+                thread::sleep(LOOK);
+            }
+            opened => return Ok(opened?),
+        }
     }
+}
+
+/// Whether the process that locked a store has ended.
+fn holder_is_gone(store: &Path) -> bool {
+    let number = fs::read_to_string(store.with_extension("db.lock")).unwrap_or_default();
+    let number = number.trim().parse::<u32>().ok();
+    // A process that has ended but was not waited for has no program.
+    number.is_some_and(|number| fs::read_link(format!("/proc/{number}/exe")).is_err())
 }
 
 /// The UUID of this host, which it keeps in a file: the store may be that of several hosts.
@@ -184,10 +207,16 @@ impl Inner {
             let vm = Ref::<Vm>::new(uuid);
             let owner: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
             let worker = found.remove(&uuid).unwrap_or(Ok(None));
-            if owner.phase == Phase::None && record.current_operations.is_empty() && matches!(worker, Ok(None)) {
+            let settled = owner.phase == Phase::None && record.current_operations.is_empty();
+            if settled && matches!(worker, Ok(None)) {
+                if owner.restart {
+                    restarts.push(vm);
+                }
                 continue;
             }
-            if self.recover(vm, record, &owner, worker)? {
+            self.recover(vm, record, &owner, worker)?;
+            let now: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
+            if now.restart && now.phase == Phase::None {
                 restarts.push(vm);
             }
         }
@@ -232,8 +261,8 @@ impl Inner {
         }
     }
 
-    /// Makes the records of a VM what its worker says. `true` if it is to be started again.
-    fn recover(self: &Arc<Self>, vm: Ref<Vm>, record: Vm, owner: &Owner, worker: Found) -> Result<bool, Failure> {
+    /// Makes the records of a VM what its worker says.
+    fn recover(self: &Arc<Self>, vm: Ref<Vm>, record: Vm, owner: &Owner, worker: Found) -> Result<(), Failure> {
         let uuid = vm.uuid().unwrap_or_default();
         let observed = match &worker {
             Ok(Some((worker, description))) => {
@@ -272,7 +301,7 @@ impl Inner {
             }
             _ => {}
         }
-        Ok(false)
+        Ok(())
     }
 
     fn take_over(
@@ -299,6 +328,7 @@ impl Inner {
                 (owner.started, owner.boot) = (now, boot.clone());
             }
             (owner.host, owner.epoch, owner.phase, owner.seen) = (host.uuid(), epoch, Phase::Running, seen);
+            owner.restart = false;
             let resumed = record.power_state == VmPowerState::Suspended;
             record.power_state = state.unwrap_or(record.power_state);
             record.domid = i64::try_from(epoch).unwrap_or(i64::MAX);
@@ -328,11 +358,11 @@ impl Inner {
         Ok(())
     }
 
-    fn recover_ended(&self, vm: Ref<Vm>, owner: &Owner, end: &End) -> Result<bool, Failure> {
-        let after = self.record_end(vm, owner.epoch, end)?;
+    fn recover_ended(&self, vm: Ref<Vm>, owner: &Owner, end: &End) -> Result<(), Failure> {
+        self.record_end(vm, owner.epoch, end)?;
         self.recover_start(vm)?;
         self.remove_place(vm.uuid().unwrap_or_default());
-        Ok(matches!(after, Some(plan::AfterEnd::Restart(_))))
+        Ok(())
     }
 
     /// Ends what was being done with a VM that does not run.

@@ -22,6 +22,8 @@ pub(crate) struct Owner {
     pub(crate) started: u64,
     /// The sequence number of the last event of the worker that is in the records.
     pub(crate) seen: u64,
+    /// Whether the VM is to be started again after a crash, which survives the end of a service that was about to do so.
+    pub(crate) restart: bool,
 }
 
 /// How far a run is.
@@ -41,7 +43,15 @@ impl Owner {
     /// The next run, on `host`.
     pub(crate) fn claim(&self, host: Uuid, boot: &str) -> Self {
         let phase = Phase::Starting;
-        Self { host: Some(host), epoch: self.epoch + 1, phase, boot: boot.to_owned(), started: 0, seen: 0 }
+        Self {
+            host: Some(host),
+            epoch: self.epoch + 1,
+            phase,
+            boot: boot.to_owned(),
+            started: 0,
+            seen: 0,
+            restart: self.restart,
+        }
     }
 
     /// The end of this run.

@@ -9,8 +9,10 @@ use xvirt_worker::protocol::{Description, Request};
 
 use super::objects::Change;
 use super::owner::{Owner, Phase};
-use super::{Inner, slot};
-use crate::model::{Console, ConsoleProtocol, Network, Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations, VmPowerState};
+use super::{Inner, descriptors, slot};
+use crate::model::{
+    Console, ConsoleProtocol, Network, Ref, Vbd, VbdMode, VbdType, Vdi, Vif, Vm, VmOperations, VmPowerState,
+};
 use crate::operation::{Failure, codes};
 use crate::sync::lock;
 use crate::task::Running;
@@ -47,7 +49,17 @@ impl Inner {
             record.scheduled_to_be_resident_on = host;
             change.put_beside(&Owner::key(vm), &owner)
         })?;
-        let made = self.gather(vm, record).and_then(|records| {
+        let gathered = self.gather(vm, record).and_then(|records| {
+            self.require_free_disks(&records)?;
+            descriptors::require(&records)?;
+            Ok(records)
+        });
+        let made = gathered.and_then(|mut records| {
+            if how.resumes {
+                // A device that was added since is not in the saved state.
+                records.disks.retain(|(_, vbd, _)| vbd.currently_attached);
+                records.nics.retain(|(_, vif, _)| vif.currently_attached);
+            }
             let needed = promised(&records.vm);
             lock(&self.memory).promise(records.uuid, needed)?;
             self.run(running, &records, epoch, how).inspect_err(|_| lock(&self.memory).release(records.uuid))
@@ -58,7 +70,7 @@ impl Inner {
                 let outcome = Err(failure);
                 let _ = self.finish(running, vm, &outcome, |_, record, owner| {
                     record.scheduled_to_be_resident_on = Ref::NULL;
-                    *owner = owner.release();
+                    *owner = Owner { restart: false, ..owner.release() };
                     Ok(())
                 });
                 outcome
@@ -86,7 +98,7 @@ impl Inner {
         lock(&self.workers).insert(worker.vm, Arc::clone(&worker));
         let console = Uuid::new_v4();
         let recorded = self.finish(running, vm, &outcome, move |change, record, owner| {
-            owner.phase = Phase::Running;
+            (owner.phase, owner.restart) = (Phase::Running, false);
             (owner.started, owner.seen) = (now, seen);
             record.power_state = state.unwrap_or(VmPowerState::Running);
             record.domid = i64::try_from(owner.epoch).unwrap_or(i64::MAX);
@@ -122,6 +134,22 @@ impl Inner {
         disks.sort_by_key(|(uuid, vbd, _)| (number(&vbd.userdevice), *uuid));
         nics.sort_by_key(|(uuid, vif, _)| (number(&vif.device), *uuid));
         Ok(Records { uuid: vm.uuid().unwrap_or_default(), vm: record, disks, nics })
+    }
+
+    /// Checks that no other VM has one of the disks to write. Workers lock them as well; this one also knows VMs that are
+    /// suspended.
+    fn require_free_disks(&self, records: &Records) -> Result<(), Failure> {
+        for (uuid, vbd, vdi) in &records.disks {
+            for reference in vdi.vbds.iter().filter(|reference| reference.uuid() != Some(*uuid) && !vdi.sharable) {
+                let other: Vbd = self.objects.get(*reference)?;
+                let writes = vbd.mode == VbdMode::Rw || other.mode == VbdMode::Rw;
+                if other.currently_attached && writes {
+                    return Err(Failure::new("VDI_IN_USE", [vbd.vdi.to_string(), "attach".to_owned()])
+                        .with_remedy(format!("shut down the VM {}, which has the disk", other.vm)));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes the worker, and lets it build and start the VM. Nothing is left behind if that fails.

@@ -31,7 +31,7 @@ impl Inner {
             if halted && record.power_state == VmPowerState::Suspended {
                 change.remove(record.suspend_vdi);
                 record.suspend_vdi = Ref::NULL;
-                super::watch::set_halted(change, record)?;
+                super::watch::set_halted(change, record, true)?;
             }
             Ok(())
         });

@@ -181,8 +181,9 @@ impl Inner {
             let Some(mut record) = change.find(vm)? else { return Ok(()) };
             let ran = Duration::from_millis(since.saturating_sub(owner.started));
             let after = plan::after_end(&record, &end, ran, brake);
-            change.put_beside(&Owner::key(vm), &owner.release())?;
-            set_halted(change, &mut record)?;
+            let restart = matches!(after, AfterEnd::Restart(_));
+            change.put_beside(&Owner::key(vm), &Owner { restart, ..owner.release() })?;
+            set_halted(change, &mut record, after != AfterEnd::Suspended)?;
             if after == AfterEnd::Suspended {
                 record.power_state = VmPowerState::Suspended;
             }
@@ -200,6 +201,17 @@ impl Inner {
         Ok(after)
     }
 
+    /// Starts the VMs that crashed and are to run again.
+    pub(crate) fn start_what_crashed(self: &Arc<Self>) -> Result<(), Failure> {
+        for (vm, _) in self.objects.all::<Vm>()? {
+            let owner: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
+            if owner.restart && owner.phase == Phase::None {
+                self.start_by_itself(vm);
+            }
+        }
+        Ok(())
+    }
+
     /// Starts a VM because it is configured so.
     pub(crate) fn start_by_itself(self: &Arc<Self>, vm: Ref<Vm>) {
         let inner = Arc::clone(self);
@@ -207,7 +219,11 @@ impl Inner {
             let caller = Caller::Local { uid: rustix::process::geteuid().as_raw() };
             let running = inner.tasks.begin(&caller, "VM.start", Some(vm.to_string()), inner.host, inner.now());
             let started = inner.start(&running, vm, Start { paused: false, resumes: false });
-            if let Err(failure) = started {
+            // Somebody else may have started it meanwhile.
+            let faster = ["VM_BAD_POWER_STATE", "OTHER_OPERATION_IN_PROGRESS", "HANDLE_INVALID"];
+            if let Err(failure) = started
+                && !faster.contains(&failure.code.as_str())
+            {
                 tracing::error!(%failure, %vm, "a VM cannot be started again");
                 inner.tell(vm, News::Crashed(format!("The VM should be started, and cannot be: {failure}")));
             }
@@ -219,8 +235,8 @@ impl Inner {
     }
 }
 
-/// The records of a VM that is no longer in memory.
-pub(crate) fn set_halted(change: &mut Change<'_>, record: &mut Vm) -> Result<(), Failure> {
+/// The records of a VM that is no longer in memory. A suspended one keeps its devices.
+pub(crate) fn set_halted(change: &mut Change<'_>, record: &mut Vm, detach: bool) -> Result<(), Failure> {
     record.power_state = VmPowerState::Halted;
     record.resident_on = Ref::NULL;
     record.scheduled_to_be_resident_on = Ref::NULL;
@@ -229,6 +245,9 @@ pub(crate) fn set_halted(change: &mut Change<'_>, record: &mut Vm) -> Result<(),
     record.memory_target = 0;
     for console in std::mem::take(&mut record.consoles) {
         change.remove::<Console>(console);
+    }
+    if !detach {
+        return Ok(());
     }
     for reference in record.vbds.clone() {
         if let Some(mut vbd) = change.find(reference)? {

@@ -55,6 +55,7 @@ impl Worker {
     /// # Errors
     /// It cannot be reached, which does not mean that it is not there.
     pub(crate) fn find(vm: Uuid, epoch: u64, place: Place) -> Result<Option<Self>, Failure> {
+        let deadline = Instant::now() + GREETING;
         // Until it answers, the socket may still be that of the service that made it.
         let process = loop {
             let greeted = match connect(&place) {
@@ -65,7 +66,7 @@ impl Worker {
             match greeted {
                 Ok(_) => {}
                 // It ended before it answered; then nobody listens any more.
-                Err(error) if error.kind() == kind::GONE => continue,
+                Err(error) if error.kind() == kind::GONE && Instant::now() < deadline => continue,
                 Err(error) => return Err(codes::of_worker(&error)),
             }
             match connect(&place) {

@@ -185,3 +185,49 @@ fn a_vm_that_does_not_fit_is_refused_with_what_is_needed_and_available() {
     service.ok("VM.hard_shutdown", [one]);
     start(&service, &two);
 }
+
+#[test]
+fn vms_are_started_with_the_host_if_the_pool_and_they_say_so() {
+    needs_kvm!();
+    let place = Place::new();
+    let clock = Arc::new(ManualHostClock::default());
+    let open = || Service(Host::open(place.options().clock(clock.clone())).unwrap());
+    let service = open();
+    let (auto, plain) = (service.create("auto", &ticking()), service.create("plain", &ticking()));
+    service.ok("VM.add_to_other_config", [auto.clone(), json!("auto_poweron"), json!("true")]);
+    let pool = service.ok("pool.get_all", [])[0].clone();
+    service.ok("pool.add_to_other_config", [pool, json!("auto_poweron"), json!("true")]);
+    start(&service, &plain);
+    drop(service);
+    // A service that begins is no start of the host.
+    let service = open();
+    assert_eq!(service.power_state(&auto), "Halted");
+    drop(service);
+    kill(&place, &plain);
+    clock.restart();
+    let service = open();
+    service.wait("VM", &auto, "power_state", "Running");
+    assert_eq!(service.power_state(&plain), "Halted");
+    assert_eq!(service.messages(&plain)[0].0, "VM_LOST_WITH_HOST");
+}
+
+#[test]
+fn a_suspended_vm_keeps_its_disks_to_itself() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let (one, two) = (service.create("one", &ticking()), service.create("two", &ticking()));
+    let sr = service.ok("SR.get_all", [])[0].clone();
+    let vdi = service.ok("VDI.create", [json!({ "SR": sr, "virtual_size": 8 << 20 })]);
+    for vm in [&one, &two] {
+        service.ok("VBD.create", [json!({ "VM": vm, "VDI": vdi, "mode": "RW", "type": "Disk" })]);
+    }
+    start(&service, &one);
+    assert_eq!(service.code("VM.start", [two.clone(), json!(false), json!(false)]), "VDI_IN_USE");
+    service.ok("VM.suspend", [one.clone()]);
+    assert_eq!(service.code("VM.start", [two.clone(), json!(false), json!(false)]), "VDI_IN_USE");
+    assert_eq!(service.code("VDI.destroy", [vdi]), "VDI_IN_USE");
+    service.ok("VM.resume", [one.clone(), json!(false), json!(false)]);
+    service.ok("VM.hard_shutdown", [one]);
+    start(&service, &two);
+}

@@ -82,6 +82,7 @@ fn nothing_is_lost_when_the_service_is_killed_while_clients_work() {
     let unexpected = Mutex::new(Vec::new());
     let mut random = Random::new(seed);
     thread::scope(|scope| {
+        let ends = Ends(&done);
         let guests: Vec<_> = steady.iter().map(|vm| scope.spawn(|| watch_guest(folder, vm, &done))).collect();
         for number in 0..CLIENTS {
             let (busy, answered, unexpected, done) = (&busy, &answered, &unexpected, &done);
@@ -100,7 +101,7 @@ fn nothing_is_lost_when_the_service_is_killed_while_clients_work() {
             }
         }
         answered.wait(CLIENTS as u64);
-        done.store(true, Ordering::SeqCst);
+        drop(ends);
         for guest in guests {
             let ticks = guest.join().unwrap();
             assert!(ticks > 0, "a guest made no ticks");
@@ -116,6 +117,15 @@ fn nothing_is_lost_when_the_service_is_killed_while_clients_work() {
     check_deaths(&mut client, &mortal, deaths.into_inner());
     println!("resident memory of the service: {} KiB", service.resident() / 1024);
     tear_down(&mut client, &place);
+}
+
+/// Ends the threads of the test, also if it fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// Follows a guest: it counts on, and never begins again.

@@ -44,3 +44,30 @@ fn what_was_read_and_has_changed_is_decided_anew() {
     assert_eq!((decisions, ours.get(vm).unwrap().user_version), (2, 8));
     assert_eq!(ours.get(Ref::<Vm>::new(Uuid::new_v4())).unwrap_err().code, "HANDLE_INVALID");
 }
+
+#[test]
+fn a_refusal_from_two_moments_is_decided_anew() {
+    let store: Arc<dyn Store> = Arc::new(SimulatedStore::new(1, Arc::new(ManualClock::default())));
+    let (ours, others) = (Objects::new(Arc::clone(&store), Uuid::new_v4()), Objects::new(store, Uuid::new_v4()));
+    let (one, two) = (Ref::<Vm>::new(Uuid::new_v4()), Ref::<Vm>::new(Uuid::new_v4()));
+    // Both are always changed together.
+    let both = |version: i64| {
+        others.change(|change| {
+            change.put(one, &Vm { user_version: version, ..Vm::default() })?;
+            change.put(two, &Vm { user_version: version, ..Vm::default() })
+        })
+    };
+    both(1).unwrap();
+    let mut version = 1;
+    let seen = ours.change(|change| {
+        let first = change.get(one)?.user_version;
+        if version == 1 {
+            version = 2;
+            both(2)?;
+        }
+        let second = change.get(two)?.user_version;
+        if first == second { Ok(first) } else { Err(codes::internal("they differ")) }
+    });
+    assert_eq!(seen.unwrap(), 2);
+    assert_eq!(ours.change(|_| Err::<(), _>(codes::internal("no"))).unwrap_err().code, "INTERNAL_ERROR");
+}
