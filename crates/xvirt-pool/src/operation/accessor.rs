@@ -51,7 +51,7 @@ pub(crate) fn set(
     Ok(changed)
 }
 
-/// Whether a record has this UUID.
+/// Whether a record has this name.
 pub(crate) fn named(record: &Value, label: &str) -> bool {
     record.get("name_label").and_then(Value::as_str) == Some(label)
 }
@@ -68,7 +68,10 @@ pub(crate) fn filter(expression: &str) -> Result<impl Fn(&Value) -> bool + use<>
     Ok(move |record: &Value| {
         wanted.as_ref().is_none_or(|(name, value)| match record.get(name) {
             Some(Value::String(text)) => text == value,
-            Some(other) => other.to_string() == *value,
+            Some(other) => {
+                let text = other.to_string();
+                text == *value
+            }
             None => false,
         })
     })

@@ -229,7 +229,7 @@ mod tests {
         };
         let first = vbd("autodetect", &[]).unwrap();
         assert_eq!((first.userdevice.as_str(), first.device.as_str()), ("0", "vda"));
-        assert_eq!(vbd("", &[first.clone()]).unwrap().device, "vdb");
+        assert_eq!(vbd("", std::slice::from_ref(&first)).unwrap().device, "vdb");
         assert_eq!(vbd("0", &[first]).unwrap_err().code, "DEVICE_ALREADY_EXISTS");
         assert_eq!(vbd("27", &[]).unwrap_err().code, "INVALID_VALUE");
         assert_eq!(vbd("26", &[]).unwrap().device, "");

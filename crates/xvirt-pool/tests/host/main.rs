@@ -1,5 +1,7 @@
 //! Hosts with the demo guest, used as a program uses them. They need `/dev/kvm`.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod child;
 mod devices;
 mod ends;
