@@ -34,7 +34,9 @@ pub(crate) struct Records {
 /// A record has a value that the core refuses.
 pub(crate) fn config(records: &Records, kernels: &Path) -> Result<VmConfig, Failure> {
     let vm = &records.vm;
-    let mut config = VmConfig::new(&vm.name_label)
+    // The core's VMs have names, XenAPI's need none.
+    let name = if vm.name_label.is_empty() { records.uuid.to_string() } else { vm.name_label.clone() };
+    let mut config = VmConfig::new(name)
         .uuid(records.uuid)
         .vcpus(u32::try_from(vm.vcpus_at_startup).unwrap_or(0))
         .memory(bytes(vm.memory_static_max))

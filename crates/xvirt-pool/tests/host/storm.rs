@@ -96,6 +96,9 @@ fn nothing_is_lost_when_the_service_is_killed_while_clients_work() {
                 deaths.fetch_add(1, Ordering::SeqCst);
             }
             service = ChildService::start(folder);
+            if round % 20 == 19 {
+                println!("{} kills", round + 1);
+            }
             if round % 3 == 1 && kill_worker(folder, &mortal[random.below(MORTAL)]) {
                 deaths.fetch_add(1, Ordering::SeqCst);
             }
