@@ -27,6 +27,8 @@ pub(crate) enum News {
     TooSoon(String),
     /// The VM was lost with its host.
     Lost,
+    /// The service ended while it started the VM, and the worker has ended as well.
+    Interrupted,
     /// The guest crashed, and is kept in memory.
     Preserved,
     /// A request to a disk failed.
@@ -40,6 +42,7 @@ impl News {
         match self {
             Self::Crashed(_) | Self::Restarting(_) | Self::TooSoon(_) | Self::Preserved => "VM_CRASHED",
             Self::Lost => "VM_LOST_WITH_HOST",
+            Self::Interrupted => "VM_START_INTERRUPTED",
             Self::DiskError(_) => "VM_DISK_ERROR",
             Self::Degraded(_) => "VM_DEGRADED",
         }
@@ -53,6 +56,9 @@ impl News {
                 "{reason}. The VM is not started again, because it ran for too short a time: find the reason, and start it."
             ),
             Self::Lost => "The host was started again while the VM ran.".to_owned(),
+            Self::Interrupted => {
+                "The host service ended while it started the VM, and the VM's worker has ended as well.".to_owned()
+            }
             Self::Preserved => "The guest crashed. The VM is paused, as its actions_after_crash says.".to_owned(),
             Self::DiskError(what) | Self::Degraded(what) => what.clone(),
         }

@@ -294,6 +294,7 @@ impl Inner {
             (Recovery::StartFailed(_), _) => {
                 self.recover_start(vm)?;
                 self.remove_place(uuid);
+                self.tell(vm, crate::event::News::Interrupted);
             }
             (Recovery::Nothing, _) => {
                 self.recover_start(vm)?;
