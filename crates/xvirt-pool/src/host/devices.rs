@@ -11,6 +11,7 @@ use super::{Inner, slot};
 use crate::model::{ClassTable, Network, Ref, Vbd, VbdMode, Vdi, Vif, Vm, VmPowerState};
 use crate::operation::arguments::Arguments;
 use crate::operation::{Failure, codes, create, power};
+use crate::storage::will_write;
 use crate::sync::lock;
 use crate::task::Running;
 use crate::worker::{config, parts};
@@ -93,6 +94,10 @@ impl Inner {
         if record.empty {
             return Err(Failure::new("VBD_IS_EMPTY", [vbd.to_string()]).with_remedy("insert a disk first"));
         }
+        self.objects.change(|change| {
+            will_write(change, record.vdi);
+            Ok(())
+        })?;
         let vdi = self.objects.get(record.vdi)?;
         let (disk, files) = parts::new_disk(record, &vdi)?;
         // The guest may have it before its position is known here.

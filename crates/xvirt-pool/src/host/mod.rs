@@ -48,7 +48,8 @@ use self::jobs::Jobs;
 use self::later::Later;
 use self::memory::Ledger;
 use self::objects::Objects;
-pub(crate) use self::slot::put as put_vm;
+pub(crate) use self::owner::Phase;
+pub(crate) use self::slot::{owner_of, put as put_vm};
 use crate::event::Messages;
 use crate::model::{self, DateTime, Ref, VmPowerState};
 use crate::operation::{Caller, Failure, Verbs, codes, power};
@@ -86,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) memory: Mutex<Ledger>,
     pub(crate) jobs: Jobs,
     pub(crate) later: Later,
+    /// Held while the images of a VM are copied.
+    pub(crate) copying: Mutex<()>,
     watchers: Mutex<Vec<JoinHandle<()>>>,
     closing: AtomicBool,
 }

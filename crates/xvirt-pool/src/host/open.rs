@@ -84,6 +84,7 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
         memory: Mutex::new(Ledger::new(memory)),
         jobs: super::Jobs::default(),
         later: super::Later::default(),
+        copying: Mutex::default(),
         watchers: Mutex::default(),
         closing: AtomicBool::new(false),
     });

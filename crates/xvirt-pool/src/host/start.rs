@@ -14,6 +14,7 @@ use crate::model::{
     Console, ConsoleProtocol, Network, Ref, Vbd, VbdMode, VbdType, Vdi, Vif, Vm, VmOperations, VmPowerState,
 };
 use crate::operation::{Failure, codes};
+use crate::storage::will_write;
 use crate::sync::lock;
 use crate::task::Running;
 use crate::worker::Worker;
@@ -47,6 +48,11 @@ impl Inner {
             let owner = owner.claim(host.uuid().unwrap_or_default(), &boot);
             epoch = owner.epoch;
             record.scheduled_to_be_resident_on = host;
+            for vbd in &record.vbds {
+                if let Some(vbd) = change.find(*vbd)? {
+                    will_write(change, vbd.vdi);
+                }
+            }
             change.put_beside(&Owner::key(vm), &owner)
         })?;
         let gathered = self.gather(vm, record).and_then(|records| {

@@ -42,7 +42,7 @@ pub(crate) fn require(vm: &Vm, of: Ref<Vm>, operation: VmOperations) -> Result<(
         return Err(Failure::new("VM_IS_TEMPLATE", [of.to_string(), operation.to_string()])
             .with_remedy("clone the template, and use the clone"));
     }
-    if let Some((task, other)) = vm.current_operations.iter().find(|(_, other)| !overrules(operation, **other)) {
+    if let Some((task, other)) = vm.current_operations.iter().find(|(_, other)| !goes_beside(operation, **other)) {
         let parameters = ["VM".to_owned(), of.to_string(), other.to_string(), task.clone()];
         return Err(Failure::new("OTHER_OPERATION_IN_PROGRESS", parameters).with_remedy("wait for that task to end"));
     }
@@ -70,9 +70,12 @@ fn states(operation: VmOperations) -> &'static [VmPowerState] {
     RULES.iter().find(|(of, _)| *of == operation).map_or(&[], |(_, states)| *states)
 }
 
-/// Power can be cut while the guest is asked to shut down.
-fn overrules(operation: VmOperations, other: VmOperations) -> bool {
-    operation == Op::HardShutdown && matches!(other, Op::CleanShutdown | Op::CleanReboot)
+/// Whether an operation may begin beside another: power can be cut while the guest is asked to shut down, and a VM can be
+/// copied several times at once.
+fn goes_beside(operation: VmOperations, other: VmOperations) -> bool {
+    let copies = [Op::Clone, Op::Copy];
+    (copies.contains(&operation) && copies.contains(&other))
+        || operation == Op::HardShutdown && matches!(other, Op::CleanShutdown | Op::CleanReboot)
 }
 
 #[cfg(test)]
@@ -108,6 +111,14 @@ mod tests {
         assert_eq!(allowed(&busy), [Op::HardShutdown]);
         busy.current_operations.insert("OpaqueRef:2".to_owned(), Op::HardShutdown);
         assert_eq!(code(&busy, Op::HardShutdown).as_deref(), Some("OTHER_OPERATION_IN_PROGRESS"));
+    }
+
+    #[test]
+    fn a_vm_is_cloned_several_times_at_once() {
+        let mut halted = vm(Halted);
+        halted.current_operations.insert("OpaqueRef:1".to_owned(), Op::Clone);
+        assert_eq!(code(&halted, Op::Clone), None);
+        assert_eq!(code(&halted, Op::Start).as_deref(), Some("OTHER_OPERATION_IN_PROGRESS"));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Where the file system can share blocks itself (reflink), the copy of an image is an image like any other. Elsewhere both
 //! become qcow2 images over the old one, which nobody writes any more: a *base*. Records beside the disks say which images
-//! need which bases, and a base is removed with the last of them.
+//! need which bases, and a base is removed with the last of them. As long as nobody has written the image that the original
+//! has over its base, further copies are over the same base, so that a template does not get slower with each clone.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,15 +11,16 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use xvirt_core::disk::{self, ImageFormat, OverlayKind};
+use xvirt_core::disk::{self, OverlayKind};
 use xvirt_core::net::MacAddress;
 
 use super::pending::Pending;
-use super::vdi::{add, user_of};
+use super::vdi::add;
 use crate::host::objects::{Change, beside_of};
-use crate::host::{Inner, put_vm};
+use crate::host::{Inner, Phase, owner_of, put_vm};
 use crate::model::{Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations};
 use crate::operation::{Failure, codes, create, power};
+use crate::sync::lock;
 use crate::task::Running;
 use crate::worker::config;
 use crate::worker::place::failed;
@@ -42,6 +44,16 @@ fn key_of(vdi: Ref<Vdi>) -> String {
     beside_of(vdi, "base")
 }
 
+/// Where it is kept that nobody has written a disk since it got its base.
+fn unwritten_key(vdi: Ref<Vdi>) -> String {
+    beside_of(vdi, "unwritten")
+}
+
+/// Says that a disk may have been written from now on.
+pub(crate) fn will_write(change: &mut Change<'_>, vdi: Ref<Vdi>) {
+    change.remove_beside(&unwritten_key(vdi));
+}
+
 /// What becomes of one disk.
 #[derive(Clone, Debug)]
 struct Copied {
@@ -49,8 +61,17 @@ struct Copied {
     original: (Ref<Vdi>, PathBuf),
     /// The copy.
     copy: (Ref<Vdi>, PathBuf),
-    /// The old image, if it has become the base of both.
-    base: Option<(Uuid, PathBuf)>,
+    /// The image that both are over.
+    base: Option<Under>,
+}
+
+/// The image that a disk and its copy are over.
+#[derive(Clone, Debug)]
+enum Under {
+    /// The one that the original had.
+    Old(PathBuf),
+    /// The base of the original, whose own image nobody has written.
+    Base(Uuid),
 }
 
 impl Inner {
@@ -58,6 +79,8 @@ impl Inner {
     pub(crate) fn clone_vm(&self, running: &Running, vm: Ref<Vm>, name: &str) -> Result<Value, Failure> {
         let record = self.begin(running, vm, VmOperations::Clone, |_, _| Ok(()))?;
         let uuid = Uuid::new_v4();
+        // The first copy of a disk changes the place of its image.
+        let _turn = lock(&self.copying);
         let made = self.plan_copies(&record).and_then(|planned| {
             let pending = self.pending(planned.iter().flat_map(Planned::paths).collect())?;
             let copied: Result<Vec<_>, _> = planned.iter().map(copy_disk).collect();
@@ -88,9 +111,20 @@ impl Inner {
             if vbd.empty || vbd.r#type == VbdType::Cd {
                 continue;
             }
-            planned.push(Planned::new(vbd.vdi, &self.objects.get(vbd.vdi)?));
+            let disk = self.objects.get(vbd.vdi)?;
+            planned.push(Planned::new(vbd.vdi, &disk, self.unwritten_base(vbd.vdi)?));
         }
         Ok(planned)
+    }
+
+    /// The base of a disk that nobody has written since it got it.
+    fn unwritten_base(&self, vdi: Ref<Vdi>) -> Result<Option<(Uuid, PathBuf)>, Failure> {
+        if self.objects.beside(&unwritten_key(vdi))? != Some(true) {
+            return Ok(None);
+        }
+        let Some(uuid) = self.objects.beside::<Uuid>(&key_of(vdi))? else { return Ok(None) };
+        let base: Option<Base> = self.objects.beside(&base_key(uuid))?;
+        Ok(base.map(|base| (uuid, base.path)))
     }
 
     fn record_clone(
@@ -146,6 +180,7 @@ impl Inner {
             return Ok(Vec::new());
         }
         change.remove_beside(&key_of(vdi));
+        will_write(change, vdi);
         let mut unused = Vec::new();
         while let Some(uuid) = next {
             let Some(mut base) = change.beside::<Base>(&base_key(uuid))? else { break };
@@ -167,7 +202,7 @@ impl Inner {
 struct Planned {
     original: Ref<Vdi>,
     image: PathBuf,
-    format: ImageFormat,
+    base: Option<(Uuid, PathBuf)>,
     copy: Ref<Vdi>,
     partial: PathBuf,
     cloned: PathBuf,
@@ -176,14 +211,15 @@ struct Planned {
 }
 
 impl Planned {
-    fn new(original: Ref<Vdi>, record: &Vdi) -> Self {
-        let format = if config::format_of(record) == "qcow2" { ImageFormat::Qcow2 } else { ImageFormat::Raw };
+    fn new(original: Ref<Vdi>, record: &Vdi, base: Option<(Uuid, PathBuf)>) -> Self {
+        let under = base.as_ref().map_or(record.location.as_ref(), |(_, path)| path.as_path());
+        let format = config::format_of(under);
         let image = PathBuf::from(&record.location);
         let (uuid, moved) = (Uuid::new_v4(), Uuid::new_v4());
         let named = |name: String| image.with_file_name(name);
         Self {
             original,
-            format,
+            base,
             copy: Ref::new(uuid),
             partial: named(format!("{uuid}.partial")),
             cloned: named(format!("{uuid}.{format}")),
@@ -200,26 +236,31 @@ impl Planned {
 
 /// Copies an image. Nothing that existed is changed, but new images may be over it.
 fn copy_disk(planned: &Planned) -> Result<Copied, Failure> {
-    let Planned { original, image, format, copy, partial, cloned, over, moved } = planned;
-    let overlay = |place: &PathBuf| disk::overlay(image, Some(*format), place).map_err(|error| codes::of_core(&error));
+    let Planned { original, image, base, copy, partial, cloned, over, moved } = planned;
+    let under = base.as_ref().map_or(image, |(_, path)| path);
+    let format = config::format_of(under);
+    let overlay = |place: &PathBuf| disk::overlay(under, Some(format), place).map_err(|error| codes::of_core(&error));
     let rename = |place: &PathBuf| fs::rename(partial, place).map_err(|error| failed("rename", partial, &error));
     if overlay(partial)? == OverlayKind::Reflink {
         rename(cloned)?;
         return Ok(Copied { original: (*original, image.clone()), copy: (*copy, cloned.clone()), base: None });
     }
     rename(over)?;
+    if let Some((base, _)) = base {
+        let base = Some(Under::Base(*base));
+        return Ok(Copied { original: (*original, image.clone()), copy: (*copy, over.clone()), base });
+    }
     // The image stays where it is, since images that are over it name it; the original moves to one over it.
     overlay(moved)?;
-    let base = Some((Uuid::new_v4(), image.clone()));
+    let base = Some(Under::Old(image.clone()));
     Ok(Copied { original: (*original, moved.clone()), copy: (*copy, over.clone()), base })
 }
 
 fn record_copy(change: &mut Change<'_>, copied: &Copied) -> Result<(), Failure> {
     let (original, place) = &copied.original;
     let mut record: Vdi = change.get(*original)?;
-    if user_of(change, &record)?.is_some() {
-        return Err(Failure::new("VDI_IN_USE", [original.to_string(), "clone".to_owned()])
-            .with_remedy("shut down the VM that uses the disk"));
+    if has_user(change, &record)? {
+        return Err(in_use(*original));
     }
     let (copy, location) = &copied.copy;
     let new = Vdi {
@@ -230,11 +271,54 @@ fn record_copy(change: &mut Change<'_>, copied: &Copied) -> Result<(), Failure> 
         ..record.clone()
     };
     add(change, *copy, &new)?;
-    let Some((uuid, path)) = &copied.base else { return Ok(()) };
-    record.location = place.to_string_lossy().into_owned();
-    change.put(*original, &record)?;
-    let parent: Option<Uuid> = change.beside(&key_of(*original))?;
-    change.put_beside(&base_key(*uuid), &Base { path: path.clone(), parent, users: 2 })?;
-    change.put_beside(&key_of(*original), uuid)?;
-    change.put_beside(&key_of(*copy), uuid)
+    let uuid = match &copied.base {
+        // The copy shares blocks, and what the original is over.
+        None => {
+            let Some(uuid) = change.beside::<Uuid>(&key_of(*original))? else { return Ok(()) };
+            use_base(change, *original, uuid)?;
+            return change.put_beside(&key_of(*copy), &uuid);
+        }
+        Some(Under::Old(path)) => {
+            let uuid = Uuid::new_v4();
+            record.location = place.to_string_lossy().into_owned();
+            change.put(*original, &record)?;
+            let parent: Option<Uuid> = change.beside(&key_of(*original))?;
+            change.put_beside(&base_key(uuid), &Base { path: path.clone(), parent, users: 2 })?;
+            change.put_beside(&key_of(*original), &uuid)?;
+            change.put_beside(&unwritten_key(*original), &true)?;
+            uuid
+        }
+        Some(Under::Base(uuid)) => {
+            if change.beside(&unwritten_key(*original))? != Some(true) {
+                return Err(in_use(*original));
+            }
+            use_base(change, *original, *uuid)?;
+            *uuid
+        }
+    };
+    change.put_beside(&unwritten_key(*copy), &true)?;
+    change.put_beside(&key_of(*copy), &uuid)
+}
+
+/// Counts one more image over a base, which a copy of `original` is.
+fn use_base(change: &mut Change<'_>, original: Ref<Vdi>, uuid: Uuid) -> Result<(), Failure> {
+    let base: Option<Base> = change.beside(&base_key(uuid))?;
+    let mut base = base.ok_or_else(|| in_use(original))?;
+    base.users += 1;
+    change.put_beside(&base_key(uuid), &base)
+}
+
+/// Whether a VM that has the disk is in memory, or about to be.
+fn has_user(change: &mut Change<'_>, vdi: &Vdi) -> Result<bool, Failure> {
+    for reference in &vdi.vbds {
+        let Some(vbd) = change.find(*reference)? else { continue };
+        if vbd.currently_attached || owner_of(change, vbd.vm)?.phase != Phase::None {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn in_use(vdi: Ref<Vdi>) -> Failure {
+    Failure::new("VDI_IN_USE", [vdi.to_string(), "clone".to_owned()]).with_remedy("shut down the VM that uses the disk")
 }

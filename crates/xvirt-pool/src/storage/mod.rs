@@ -7,6 +7,8 @@ mod clone;
 mod pending;
 mod vdi;
 
+pub(crate) use clone::will_write;
+
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};

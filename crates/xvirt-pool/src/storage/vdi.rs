@@ -8,6 +8,7 @@ use uuid::Uuid;
 use xvirt_core::disk::{self, ImageFormat};
 use xvirt_worker::protocol::Request;
 
+use super::clone::will_write;
 use super::folder_of;
 use crate::host::Inner;
 use crate::host::objects::Change;
@@ -126,7 +127,11 @@ impl Inner {
             users.extend(worker.zip(position));
         }
         if users.is_empty() {
-            let format = if config::format_of(&record) == "qcow2" { ImageFormat::Qcow2 } else { ImageFormat::Raw };
+            let format = config::format_of(record.location.as_ref());
+            self.objects.change(|change| {
+                will_write(change, vdi);
+                Ok(())
+            })?;
             disk::grow(&record.location, Some(format), bytes).map_err(|error| codes::of_core(&error))?;
         }
         for (worker, position) in users {

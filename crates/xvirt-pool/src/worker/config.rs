@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use uuid::Uuid;
 use xvirt_core::config::{Boot, ByteSize, CrashAction, Disk, Nic, RateLimit, VmConfig};
+use xvirt_core::disk::ImageFormat;
 use xvirt_core::net::MacAddress;
 
 use crate::model::{Network, OnCrashBehaviour, Vbd, VbdMode, Vdi, Vif, Vm};
@@ -64,16 +65,18 @@ pub(crate) fn config(records: &Records, kernels: &Path) -> Result<VmConfig, Fail
 
 /// The configuration of a disk, by the path of its image.
 pub(crate) fn disk(vbd: &Vbd, vdi: &Vdi) -> Result<Disk, Failure> {
-    let format = format_of(vdi);
-    let disk = if format == "qcow2" { Disk::qcow2(&vdi.location) } else { Disk::raw(&vdi.location) };
+    let disk = match format_of(vdi.location.as_ref()) {
+        ImageFormat::Qcow2 => Disk::qcow2(&vdi.location),
+        _ => Disk::raw(&vdi.location),
+    };
     let serial: String = vdi.uuid.chars().filter(|letter| *letter != '-').take(SERIAL).collect();
     let disk = disk.serial(serial).limit(limit(&vbd.qos_algorithm_type, &vbd.qos_algorithm_params, "")?);
     Ok(if vbd.mode == VbdMode::Ro || vdi.read_only { disk.read_only() } else { disk })
 }
 
-/// The format of a disk's image, which is kept beside its name.
-pub(crate) fn format_of(vdi: &Vdi) -> &str {
-    if vdi.location.ends_with(".qcow2") { "qcow2" } else { "raw" }
+/// The format of an image of a repository, which its name tells.
+pub(crate) fn format_of(image: &Path) -> ImageFormat {
+    if image.extension().is_some_and(|extension| extension == "qcow2") { ImageFormat::Qcow2 } else { ImageFormat::Raw }
 }
 
 /// The configuration of a network interface. Its tap is opened by the service.

@@ -12,18 +12,18 @@ fn repository(service: &Service) -> Value {
     service.ok("SR.get_all", [])[0].clone()
 }
 
-fn disk(service: &Service, format: &str) -> Value {
+pub fn disk(service: &Service, format: &str) -> Value {
     let record = json!({ "name_label": "disk", "SR": repository(service), "virtual_size": SIZE, "sm_config": { "format": format } });
     service.ok("VDI.create", [record])
 }
 
-fn attach(service: &Service, vm: &Value, vdi: &Value) -> Value {
+pub fn attach(service: &Service, vm: &Value, vdi: &Value) -> Value {
     let record =
         json!({ "VM": vm, "VDI": vdi, "userdevice": "autodetect", "mode": "RW", "type": "Disk", "empty": false });
     service.ok("VBD.create", [record])
 }
 
-fn start(service: &Service, vm: &Value) {
+pub fn start(service: &Service, vm: &Value) {
     service.ok("VM.start", [vm.clone(), json!(false), json!(false)]);
 }
 
