@@ -1,0 +1,72 @@
+//! The verbs of tasks.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+use xvirt_pool::model::{Ref, Task};
+
+use crate::client::Client;
+use crate::failure::{Failure, Result};
+use crate::name::read;
+use crate::output::{Output, lines, table};
+
+/// Lists the tasks, the newest first.
+pub async fn list(client: &Client, output: &Output) -> Result<()> {
+    let records = client.call("task.get_all_records", Vec::new()).await?;
+    let records: BTreeMap<String, Value> =
+        serde_json::from_value(records).map_err(|error| Failure::new("cannot understand the list of tasks", error))?;
+    let read_all = records.into_values().map(|record| Ok((read::<Task>(record.clone())?, record)));
+    let mut tasks: Vec<(Task, Value)> = read_all.collect::<Result<_>>()?;
+    tasks.sort_by(|(one, _), (other, _)| (other.created, &one.uuid).cmp(&(one.created, &other.uuid)));
+    let (tasks, records): (Vec<Task>, Vec<Value>) = tasks.into_iter().unzip();
+    output.print(&records, || {
+        let rows = tasks.iter().map(|task| {
+            let progress = format!("{:.0} %", task.progress.clamp(0.0, 1.0) * 100.0);
+            vec![
+                task.name_label.clone(),
+                task.status.to_string(),
+                progress,
+                task.created.to_string(),
+                task.uuid.clone(),
+            ]
+        });
+        table(&["NAME", "STATUS", "PROGRESS", "CREATED", "UUID"], &rows.collect::<Vec<_>>())
+    })
+}
+
+/// Shows a task.
+pub async fn show(client: &Client, task: &str, output: &Output) -> Result<()> {
+    let record = client.call("task.get_record", vec![json!(reference(task)?)]).await;
+    let record = record.map_err(|failure| failure.doing(format!("cannot show the task {task}")))?;
+    let task: Task = read(record.clone())?;
+    output.print(&record, || {
+        let ended = task.finished != xvirt_pool::model::DateTime::EPOCH;
+        lines(&[
+            ("name", task.name_label),
+            ("description", task.name_description),
+            ("uuid", task.uuid),
+            ("status", task.status.to_string()),
+            ("progress", format!("{:.0} %", task.progress.clamp(0.0, 1.0) * 100.0)),
+            ("created", task.created.to_string()),
+            ("ended", if ended { task.finished.to_string() } else { String::new() }),
+            ("result", task.result),
+            ("error", task.error_info.join("; ")),
+        ])
+    })
+}
+
+/// Cancels a task.
+pub async fn cancel(client: &Client, task: &str, output: &Output) -> Result<()> {
+    let done = client.call("task.cancel", vec![json!(reference(task)?)]).await;
+    done.map_err(|failure| failure.doing(format!("cannot cancel the task {task}")))?;
+    output.print(&json!({ "uuid": task }), String::new)
+}
+
+fn reference(task: &str) -> Result<String> {
+    let uuid = Uuid::try_parse(task.strip_prefix("OpaqueRef:").unwrap_or(task));
+    let uuid = uuid.map_err(|_| {
+        Failure::not_found(format!("cannot find the task {task:?}"), "this is no UUID; see `xvirt task list`")
+    })?;
+    Ok(Ref::<Task>::new(uuid).to_string())
+}

@@ -1,0 +1,154 @@
+//! The verbs of VMs.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use xvirt_pool::model::{Vbd, Vm, VmPowerState};
+
+use crate::arguments::{OneVm, VmVerb};
+use crate::client::Client;
+use crate::failure::{Failure, Result};
+use crate::name::{self, Found, read};
+use crate::output::{Output, lines, table};
+use crate::size::Size;
+use crate::{all, console, create, follow};
+
+/// Does what was asked.
+pub async fn run(client: &Client, verb: VmVerb, output: &Output) -> Result<()> {
+    match verb {
+        VmVerb::List => list(client, output).await,
+        VmVerb::Show(OneVm { vm }) => show(client, &vm, output).await,
+        VmVerb::Create(options) => create::create(client, &options, output).await,
+        VmVerb::Start { vm: OneVm { vm }, paused, console: attach } => {
+            let found = name::vm(client, &vm).await?;
+            change(client, &found, "VM.start", vec![json!(paused), json!(false)], "start", output).await?;
+            if attach { console::attach(client, &found).await } else { Ok(()) }
+        }
+        VmVerb::Console(OneVm { vm }) => console::attach(client, &name::vm(client, &vm).await?).await,
+        VmVerb::Shutdown { vm: Some(vm), .. } => {
+            simple(client, OneVm { vm }, "VM.clean_shutdown", "shut down", output).await
+        }
+        VmVerb::Shutdown { vm: None, patience, .. } => {
+            all::shut_down(client, Duration::from_secs(patience), output).await
+        }
+        VmVerb::Stop(vm) => simple(client, vm, "VM.hard_shutdown", "stop", output).await,
+        VmVerb::Reboot { vm, hard: false } => simple(client, vm, "VM.clean_reboot", "reboot", output).await,
+        VmVerb::Reboot { vm, hard: true } => simple(client, vm, "VM.hard_reboot", "reset", output).await,
+        VmVerb::Pause(vm) => simple(client, vm, "VM.pause", "pause", output).await,
+        VmVerb::Unpause(vm) => simple(client, vm, "VM.unpause", "unpause", output).await,
+        VmVerb::Suspend(vm) => simple(client, vm, "VM.suspend", "suspend", output).await,
+        VmVerb::Resume(OneVm { vm }) => {
+            let found = name::vm(client, &vm).await?;
+            change(client, &found, "VM.resume", vec![json!(false), json!(false)], "resume", output).await
+        }
+        VmVerb::Destroy { vm: OneVm { vm }, keep_disks } => {
+            destroy(client, &name::vm(client, &vm).await?, keep_disks, output).await
+        }
+    }
+}
+
+async fn simple(client: &Client, vm: OneVm, verb: &str, what: &str, output: &Output) -> Result<()> {
+    change(client, &name::vm(client, &vm.vm).await?, verb, Vec::new(), what, output).await
+}
+
+/// Calls a verb of a VM, and waits for its end.
+async fn change(client: &Client, vm: &Found, verb: &str, more: Vec<Value>, what: &str, output: &Output) -> Result<()> {
+    let Found { reference, record } = vm;
+    let what = format!("{what} {}", shown(record));
+    let parameters = std::iter::once(json!(reference)).chain(more).collect();
+    follow::verb(client, verb, parameters, &what).await?;
+    let state = client.call("VM.get_power_state", vec![json!(reference)]).await;
+    // It may be gone already, if others use this host too.
+    let state = state.ok().and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default();
+    output.print(&json!({ "uuid": record.uuid, "power_state": state }), String::new)
+}
+
+/// A VM in messages.
+pub fn shown(vm: &Vm) -> String {
+    if vm.name_label.is_empty() { format!("the VM {}", vm.uuid) } else { format!("the VM {:?}", vm.name_label) }
+}
+
+/// All VMs, with their records as the service sent them; templates and snapshots are none.
+pub async fn all(client: &Client) -> Result<Vec<(Vm, Value)>> {
+    let records = client.call("VM.get_all_records", Vec::new()).await?;
+    let records: BTreeMap<String, Value> =
+        serde_json::from_value(records).map_err(|error| Failure::new("cannot understand the list of VMs", error))?;
+    let read_all = records.into_values().map(|record| Ok((read::<Vm>(record.clone())?, record)));
+    let mut vms: Vec<(Vm, Value)> = read_all.collect::<Result<_>>()?;
+    vms.retain(|(vm, _)| !vm.is_a_template && !vm.is_a_snapshot && !vm.is_control_domain);
+    Ok(vms)
+}
+
+async fn list(client: &Client, output: &Output) -> Result<()> {
+    let mut vms = all(client).await?;
+    vms.sort_by(|(one, _), (other, _)| (&one.name_label, &one.uuid).cmp(&(&other.name_label, &other.uuid)));
+    let (vms, records): (Vec<Vm>, Vec<Value>) = vms.into_iter().unzip();
+    output.print(&records, || {
+        let rows = vms.iter().map(|vm| {
+            let memory = Size(u64::try_from(vm.memory_static_max).unwrap_or(0)).to_string();
+            vec![
+                vm.name_label.clone(),
+                vm.power_state.to_string(),
+                vm.vcpus_at_startup.to_string(),
+                memory,
+                vm.uuid.clone(),
+            ]
+        });
+        table(&["NAME", "STATE", "VCPUS", "MEMORY", "UUID"], &rows.collect::<Vec<_>>())
+    })
+}
+
+async fn show(client: &Client, vm: &str, output: &Output) -> Result<()> {
+    let Found { reference, record } = name::vm(client, vm).await?;
+    if output.json {
+        let record = client.call("VM.get_record", vec![json!(reference)]).await?;
+        return output.print(&record, String::new);
+    }
+    let size = |bytes: i64| Size(u64::try_from(bytes).unwrap_or(0)).to_string();
+    let operations: Vec<_> = record.current_operations.values().map(ToString::to_string).collect();
+    let allowed: Vec<_> = record.allowed_operations.iter().map(ToString::to_string).collect();
+    let autostart = record.other_config.get("auto_poweron").is_some_and(|value| value == "true");
+    let text = lines(&[
+        ("name", record.name_label),
+        ("description", record.name_description),
+        ("uuid", record.uuid),
+        ("state", record.power_state.to_string()),
+        ("vcpus", format!("{} of {}", record.vcpus_at_startup, record.vcpus_max)),
+        ("memory", size(record.memory_static_max)),
+        ("kernel", record.pv_kernel),
+        ("initrd", record.pv_ramdisk),
+        ("command line", record.pv_args),
+        ("disks", record.vbds.len().to_string()),
+        ("interfaces", record.vifs.len().to_string()),
+        ("autostart", if autostart { "yes" } else { "no" }.to_owned()),
+        ("doing", operations.join(", ")),
+        ("allowed", allowed.join(", ")),
+    ]);
+    output.print(&(), || text)
+}
+
+/// Destroys a VM, and the disks that only it has.
+async fn destroy(client: &Client, vm: &Found, keep_disks: bool, output: &Output) -> Result<()> {
+    let Found { reference, record } = vm;
+    let mut disks = Vec::new();
+    // Whatever else it has, a VM that runs keeps its disks.
+    if !keep_disks && record.power_state != VmPowerState::Running {
+        for vbd in &record.vbds {
+            let vbd: Vbd = read(client.call("VBD.get_record", vec![json!(vbd.to_string())]).await?)?;
+            let only_here = || async {
+                let users = client.call("VDI.get_VBDs", vec![json!(vbd.vdi.to_string())]).await?;
+                Ok(users.as_array().is_some_and(|users| users.len() == 1))
+            };
+            if !vbd.vdi.is_null() && vbd.r#type == xvirt_pool::model::VbdType::Disk && only_here().await? {
+                disks.push(vbd.vdi.to_string());
+            }
+        }
+    }
+    follow::verb(client, "VM.destroy", vec![json!(reference)], &format!("destroy {}", shown(record))).await?;
+    for disk in &disks {
+        let what = format!("destroy the disk {disk} of {}, which is gone", shown(record));
+        follow::verb(client, "VDI.destroy", vec![json!(disk)], &what).await?;
+    }
+    output.print(&json!({ "uuid": record.uuid, "disks": disks }), String::new)
+}
