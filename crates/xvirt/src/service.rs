@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use xvirt_pool::operation::Verbs;
 use xvirt_pool::xenapi::{Limits, Server};
+use xvirt_pool::{Host, HostOptions};
 
+use crate::account::Account;
 use crate::arguments::HostRun;
 use crate::failure::{Failure, Result};
+use crate::size::Size;
 use crate::{log, notify};
 
 /// How long requests may take to be answered when the service stops. What takes longer is a task, which goes on when the
@@ -38,8 +40,23 @@ pub fn run(options: &HostRun, socket: Option<PathBuf>) -> Result<()> {
 }
 
 /// Opens this host.
-fn open(options: &HostRun) -> Result<Arc<dyn Verbs>> {
-    Err(Failure::new(format!("cannot open the host in {}", options.root.display()), "there is no host yet"))
+fn open(options: &HostRun) -> Result<Arc<Host>> {
+    let mut host = HostOptions::new(&options.root, &options.run);
+    if let Some(worker) = &options.worker {
+        host = host.worker(worker);
+    }
+    if let Some(Account { uid, gid }) = options.worker_user {
+        host = host.worker_identity(uid, gid);
+    }
+    if let Some(Size(bytes)) = options.memory_reserve {
+        host = host.memory_reserve(bytes);
+    }
+    let what = format!("cannot open the host in {}", options.root.display());
+    let host = Host::open(host).map_err(|failure| Failure::of_verb(what, failure))?;
+    for problem in host.problems() {
+        tracing::warn!("{problem}");
+    }
+    Ok(Arc::new(host))
 }
 
 /// Waits for the signal that ends the service, and returns its name.
