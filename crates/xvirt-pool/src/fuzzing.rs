@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::Result;
+use crate::operation::Failure;
 use crate::store::{ManualClock, Pair, SimulatedStore, Store};
+use crate::xenapi::json_rpc::{parameters, request};
+use crate::xenapi::method::method;
 
 /// Adds the checksum of a snapshot, which no fuzzer would find.
 pub fn seal(snapshot: &[u8]) -> Vec<u8> {
@@ -18,4 +22,21 @@ pub fn restore(mut snapshot: &[u8]) -> Result<(Vec<Pair>, Vec<u8>)> {
     let mut again = Vec::new();
     store.snapshot(&mut again)?;
     Ok((store.range("/", None, usize::MAX, None)?.pairs, again))
+}
+
+/// The answer to a body of JSON-RPC by a service that returns the parameters of every verb.
+pub fn json_rpc(body: &[u8]) -> Vec<u8> {
+    let request = match request(body) {
+        Ok(request) => request,
+        Err(malformed) => return malformed.write(),
+    };
+    let method = method(&request.method);
+    let outcome: Result<Value, Failure> = parameters(&method.verb, request.parameters, method.session)
+        .map(|(_session, values)| Value::Array(values));
+    request.reply.write(&outcome)
+}
+
+/// The value of a parameter in the query of a path.
+pub fn query(query: &str, name: &str) -> Option<String> {
+    crate::xenapi::query::parameter(query, name)
 }

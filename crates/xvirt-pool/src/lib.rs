@@ -5,7 +5,7 @@
 mod error;
 #[cfg(feature = "host")]
 mod event;
-#[cfg(all(fuzzing, feature = "simulation"))]
+#[cfg(all(fuzzing, feature = "simulation", feature = "xenapi"))]
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(feature = "host")]

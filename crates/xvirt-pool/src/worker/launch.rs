@@ -97,6 +97,8 @@ fn scope(vm: Uuid) -> Vec<String> {
         "--collect",
         "--slice=xvirt.slice",
         "--property=Delegate=yes",
+        // Which shuts down guests when the host goes down: units stop in the reverse order.
+        "--property=Before=xvirt-vms.service",
         &unit,
         "--",
     ];
