@@ -31,8 +31,8 @@ pub fn json_rpc(body: &[u8]) -> Vec<u8> {
         Err(malformed) => return malformed.write(),
     };
     let method = method(&request.method);
-    let outcome: Result<Value, Failure> = parameters(&method.verb, request.parameters, method.session)
-        .map(|(_session, values)| Value::Array(values));
+    let outcome: Result<Value, Failure> =
+        parameters(&method.verb, request.parameters, method.session).map(|(_session, values)| Value::Array(values));
     request.reply.write(&outcome)
 }
 

@@ -2,7 +2,8 @@
 //!
 //! [`samples`] are archives of XenServer and Xen Orchestra, [`archives`] writes and reads archives in memory,
 //! [`handmade`] creates parts of archives that no program writes, and [`damage`] damages archives at [`random`].
-//! [`certificates`] are for TLS, [`process`] measures the resources of a test, [`files`] provides files and test data, and [`stand_in`] programs.
+//! [`certificates`] are for TLS, [`process`] measures the resources of a test, [`files`] provides files and test data, [`stand_in`] programs,
+//! and [`worker`] the process of a VM.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 pub mod archives;
@@ -14,3 +15,4 @@ pub mod process;
 pub mod random;
 pub mod samples;
 pub mod stand_in;
+pub mod worker;

@@ -10,21 +10,29 @@ use crate::failure::{Failure, Result};
 use crate::name::read;
 use crate::output::{Output, lines};
 use crate::size::Size;
+use crate::vm::all;
 
 /// Shows this host.
 pub async fn show(client: &Client, output: &Output) -> Result<()> {
     let records = client.call("host.get_all_records", Vec::new()).await?;
     let records: BTreeMap<String, Value> =
         serde_json::from_value(records).map_err(|error| Failure::new("cannot understand the host's record", error))?;
+    let vms = all(client).await?;
     let mut texts = Vec::new();
-    for record in records.values() {
+    for (reference, record) in &records {
         let host: Host = read(record.clone())?;
         let metrics = client.call("host_metrics.get_record", vec![json!(host.metrics.to_string())]).await.ok();
         let metrics: Option<HostMetrics> = metrics.and_then(|metrics| read(metrics).ok());
-        let size = |bytes: i64| Size(u64::try_from(bytes).unwrap_or(0)).to_string();
-        let memory =
-            metrics.map(|metrics| format!("{} free of {}", size(metrics.memory_free), size(metrics.memory_total)));
+        let total = metrics.and_then(|metrics| u64::try_from(metrics.memory_total).ok());
+        // What VMs may take, which is less than what is free.
+        let free = client.call("host.compute_free_memory", vec![json!(reference)]).await.ok();
+        let memory = match (free.and_then(|free| free.as_u64()), total) {
+            (Some(free), Some(total)) => format!("{} for VMs of {}", Size(free), Size(total)),
+            (None, Some(total)) => Size(total).to_string(),
+            _ => String::new(),
+        };
         let version = host.software_version.get("product_version").cloned().unwrap_or_default();
+        let running = vms.iter().filter(|(vm, _)| vm.resident_on.to_string() == *reference).count();
         texts.push(lines(&[
             ("name", host.name_label),
             ("description", host.name_description),
@@ -32,8 +40,8 @@ pub async fn show(client: &Client, output: &Output) -> Result<()> {
             ("address", host.address),
             ("version", version),
             ("processors", host.cpu_info.get("cpu_count").cloned().unwrap_or_default()),
-            ("memory", memory.unwrap_or_default()),
-            ("running VMs", host.resident_vms.len().to_string()),
+            ("memory", memory),
+            ("running VMs", running.to_string()),
             ("enabled", if host.enabled { "yes" } else { "no" }.to_owned()),
         ]));
     }

@@ -25,14 +25,12 @@ impl FromStr for Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let exact = |(_, shift): &&(char, u32)| self.0 > 0 && self.0.is_multiple_of(1 << shift);
-        match UNITS.iter().rev().find(exact) {
+        // Whole units of the largest that is exact, if that is short; the memory of hosts is no round number of anything.
+        let exact = |shift: u32| self.0.is_multiple_of(1 << shift) && self.0 >> shift < 10_000;
+        let unit = |(_, shift): &&(char, u32)| self.0 >> shift > 0 && (exact(*shift) || self.0 >> shift >= 10);
+        match UNITS.iter().rev().find(unit) {
             Some((unit, shift)) => write!(f, "{} {unit}iB", self.0 >> shift),
-            // Most memory of hosts is no whole number of anything.
-            None => match UNITS.iter().rev().find(|(_, shift)| self.0 >> shift >= 10) {
-                Some((unit, shift)) => write!(f, "{} {unit}iB", self.0 >> shift),
-                None => write!(f, "{} B", self.0),
-            },
+            None => write!(f, "{} B", self.0),
         }
     }
 }
@@ -55,9 +53,14 @@ mod tests {
 
     #[test]
     fn sizes_are_shown_in_the_largest_unit_that_is_exact_or_nearly() {
-        for (bytes, text) in
-            [(0, "0 B"), (512 << 20, "512 MiB"), (3 << 40, "3 TiB"), (4097, "4097 B"), ((24 << 30) - 1, "23 GiB")]
-        {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (512 << 20, "512 MiB"),
+            (3 << 40, "3 TiB"),
+            (4097, "4097 B"),
+            ((24 << 30) - 4096, "23 GiB"),
+            (1536 << 20, "1536 MiB"),
+        ] {
             assert_eq!(Size(bytes).to_string(), text);
         }
     }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -21,10 +22,11 @@ use super::socket;
 use crate::operation::{Caller, Verbs};
 use crate::{Error, Result};
 
-/// How long a connection waits for another to end, unless the one before it waited in vain.
+/// How long a connection waits for another to end before it is refused.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(2);
-/// Connections at once that are being refused. Further ones are not accepted until one has ended.
-const REFUSED: usize = 256;
+/// Connections at once that wait for room or are being refused, at less than 2 KiB each. They are accepted, because a client
+/// that does not block would not be told why it cannot connect. Further ones are not accepted until one has ended.
+const WAITING: usize = 16_384;
 /// How long a connection that is refused may take to read why.
 const REFUSAL: Duration = Duration::from_secs(2);
 /// How long nothing is accepted after that failed, which it does when there are no more descriptors.
@@ -105,10 +107,11 @@ impl fmt::Debug for Server {
 
 async fn accept(listener: &UnixListener, verbs: Arc<dyn Verbs>, limits: Limits, mut stop: watch::Receiver<Duration>) {
     let most = limits.connections.clamp(1, Semaphore::MAX_PERMITS);
-    let (room, refusals) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(REFUSED)));
+    let (room, waiting) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(WAITING)));
     let (tell, stopping) = watch::channel(false);
     let shared = Arc::new(Shared { verbs, admission: Admission::new(limits), stopping });
-    let mut full = false;
+    // So that a log does not grow by a line for each.
+    let told = Arc::new(AtomicBool::new(false));
     let grace = loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -122,27 +125,32 @@ async fn accept(listener: &UnixListener, verbs: Arc<dyn Verbs>, limits: Limits, 
                 continue;
             }
         };
-        let counted = match Arc::clone(&room).try_acquire_owned() {
-            Ok(counted) => Some(counted),
-            Err(_) if full => None,
-            Err(_) => timeout(WAIT_FOR_ROOM, Arc::clone(&room).acquire_owned()).await.ok().and_then(|got| got.ok()),
+        let caller = match stream.peer_cred() {
+            Ok(peer) => Caller::Local { uid: peer.uid() },
+            Err(error) => {
+                tracing::warn!(%error, "cannot tell who connected");
+                continue;
+            }
         };
-        full = counted.is_none();
-        match (counted, stream.peer_cred()) {
-            (Some(counted), Ok(peer)) => {
-                let caller = Caller::Local { uid: peer.uid() };
-                tokio::spawn(serve(stream, caller, Arc::clone(&shared), counted));
-            }
-            (Some(_), Err(error)) => tracing::warn!(%error, "cannot tell who connected"),
-            (None, _) => {
-                tracing::warn!(connections = most, "too many connections: one is refused");
-                let Ok(turn) = Arc::clone(&refusals).acquire_owned().await else { continue };
-                tokio::spawn(async move {
-                    let _turn = turn;
-                    let _ = timeout(REFUSAL, refuse(stream)).await;
-                });
-            }
+        let shared = Arc::clone(&shared);
+        if let Ok(counted) = Arc::clone(&room).try_acquire_owned() {
+            told.store(false, Ordering::Relaxed);
+            tokio::spawn(serve(stream, caller, shared, counted));
+            continue;
         }
+        let Ok(turn) = Arc::clone(&waiting).acquire_owned().await else { continue };
+        let (room, told) = (Arc::clone(&room), Arc::clone(&told));
+        tokio::spawn(async move {
+            let got = timeout(WAIT_FOR_ROOM, room.acquire_owned()).await;
+            if let Ok(Ok(counted)) = got {
+                drop(turn);
+                return serve(stream, caller, shared, counted).await;
+            }
+            if !told.swap(true, Ordering::Relaxed) {
+                tracing::warn!(connections = most, "too many connections: some are refused");
+            }
+            let _ = timeout(REFUSAL, refuse(stream)).await;
+        });
     };
     tell.send_replace(true);
     // All connections have ended when there is room for all.
