@@ -33,6 +33,8 @@ use crate::worker::{Places, Worker};
 
 /// How many workers are looked at at once.
 const AT_ONCE: usize = 16;
+/// How long passes before a worker that did not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a worker may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -273,7 +275,7 @@ impl Inner {
             Ok(None) if owner.boot != self.boot => Observed::Gone(End::HostRestarted),
             Ok(None) => Observed::Gone(self.places.of(uuid).end()),
             Err(failure) => {
-                tracing::error!(%failure, %vm, "a worker does not answer; it is left alone");
+                tracing::error!(%failure, %vm, "a worker does not answer; it is left alone until it does");
                 Observed::Silent
             }
         };
@@ -301,9 +303,50 @@ impl Inner {
                 self.recover_start(vm)?;
                 self.remove_place(uuid);
             }
+            (Recovery::Wait, _) => self.adopt_later(vm),
             _ => {}
         }
         Ok(())
+    }
+
+    /// Asks a worker that does not answer again and again, and goes on with it once it does.
+    fn adopt_later(self: &Arc<Self>, vm: Ref<Vm>) {
+        let inner = Arc::clone(self);
+        self.spawn_watcher(vm, move || {
+            while !inner.is_closing() {
+                thread::sleep(ASK_AGAIN);
+                match inner.adopt_silent(vm) {
+                    Ok(true) => return,
+                    Ok(false) => {}
+                    Err(failure) => tracing::warn!(%failure, %vm, "a worker that was silent cannot be adopted yet"),
+                }
+            }
+        });
+    }
+
+    /// Goes on with a worker that was silent; `false` if it still is.
+    fn adopt_silent(self: &Arc<Self>, vm: Ref<Vm>) -> Result<bool, Failure> {
+        let uuid = vm.uuid().unwrap_or_default();
+        let record = match self.objects.get(vm) {
+            Err(failure) if failure.code == "HANDLE_INVALID" => return Ok(true),
+            record => record?,
+        };
+        let owner: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
+        if owner.phase == Phase::None {
+            // Somebody has powered it off.
+            return Ok(true);
+        }
+        let worker = self.find(uuid);
+        // An operation that has begun meanwhile ends first.
+        if worker.is_err() || !record.current_operations.is_empty() {
+            return Ok(false);
+        }
+        self.recover(vm, record, &owner, worker)?;
+        let now: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
+        if now.restart && now.phase == Phase::None {
+            self.start_by_itself(vm);
+        }
+        Ok(true)
     }
 
     fn take_over(

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use uuid::Uuid;
 use xvirt_worker::kind;
 use xvirt_worker::protocol::Request;
 
+use super::owner::{Owner, Phase};
 use super::start::power_state;
 use super::{END_PATIENCE, Inner};
 use crate::model::{Ref, Vm, VmOperations, VmPowerState};
 use crate::operation::{Failure, codes};
+use crate::sync::lock;
 use crate::task::Running;
 use crate::worker::Worker;
 
@@ -39,8 +42,8 @@ impl Inner {
     }
 
     fn power_off(&self, vm: Ref<Vm>) -> Result<Value, Failure> {
-        // One that has ended by itself meanwhile is off as well.
-        let Some(worker) = vm.uuid().and_then(|uuid| self.worker(uuid)) else { return Ok(Value::Null) };
+        let uuid = vm.uuid().unwrap_or_default();
+        let Some(worker) = self.worker(uuid) else { return self.power_off_unknown(vm, uuid) };
         match worker.ask(&Request::HardShutdown, &[]) {
             Err(error) if !is_over(&error) => {
                 tracing::warn!(%error, vm = %vm, "a worker does not power its VM off, and is killed");
@@ -52,6 +55,22 @@ impl Inner {
             worker.kill();
         }
         ended(&worker, vm)
+    }
+
+    /// Powers off a VM whose worker did not answer when this service began, or has just ended.
+    fn power_off_unknown(&self, vm: Ref<Vm>, uuid: Uuid) -> Result<Value, Failure> {
+        let owner: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
+        if owner.phase == Phase::None {
+            return Ok(Value::Null);
+        }
+        let place = self.places.of(uuid);
+        if let Some(worker) = Worker::find(uuid, owner.epoch, place.clone())? {
+            worker.discard();
+        }
+        self.record_end(vm, owner.epoch, &place.end())?;
+        lock(&self.memory).release(uuid);
+        self.remove_place(uuid);
+        Ok(Value::Null)
     }
 
     /// Asks the guest to shut down, and waits for that.

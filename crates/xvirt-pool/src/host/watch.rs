@@ -26,19 +26,20 @@ const AGAIN: Duration = Duration::from_secs(1);
 impl Inner {
     /// Follows a worker from an event on.
     pub(crate) fn follow(self: &Arc<Self>, worker: Arc<Worker>, after: u64) {
-        let (inner, followed) = (Arc::clone(self), Arc::clone(&worker));
-        let started = thread::Builder::new()
-            .name("watch".to_owned())
-            .stack_size(STACK)
-            .spawn(move || inner.watch(&followed, after));
-        match started {
+        let inner = Arc::clone(self);
+        self.spawn_watcher(Ref::new(worker.vm), move || inner.watch(&worker, after));
+    }
+
+    /// Starts a thread that is about a VM until the host is closed.
+    pub(crate) fn spawn_watcher(&self, vm: Ref<Vm>, run: impl FnOnce() + Send + 'static) {
+        match thread::Builder::new().name("watch".to_owned()).stack_size(STACK).spawn(run) {
             Ok(thread) => {
                 let mut watchers = lock(&self.watchers);
                 watchers.retain(|thread| !thread.is_finished());
                 watchers.push(thread);
             }
             // The VM runs; the next service follows it.
-            Err(error) => tracing::error!(%error, vm = %worker.vm, "a VM cannot be followed: no thread"),
+            Err(error) => tracing::error!(%error, %vm, "a VM cannot be followed: no thread"),
         }
     }
 

@@ -1,17 +1,18 @@
 //! How runs end, and what follows.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, pidfd_send_signal};
+use rustix::process::{Signal, kill_process, pidfd_send_signal};
 use serde_json::{Value, json};
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_pool::Host;
 use xvirt_pool::host::ManualHostClock;
+use xvirt_pool::operation::Verbs;
 use xvirt_worker::Connection;
 
 use crate::needs_kvm;
-use crate::support::{Place, Service, record, ticking, workers_of};
+use crate::support::{Console, PATIENCE, Place, Service, me, record, ticking, workers_of};
 
 fn start(service: &Service, vm: &Value) {
     service.ok("VM.start", [vm.clone(), json!(false), json!(false)]);
@@ -230,4 +231,35 @@ fn a_suspended_vm_keeps_its_disks_to_itself() {
     service.ok("VM.resume", [one.clone(), json!(false), json!(false)]);
     service.ok("VM.hard_shutdown", [one]);
     start(&service, &two);
+}
+
+#[test]
+fn a_worker_that_was_silent_is_adopted_once_it_answers() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let vm = service.create("silent", &ticking());
+    start(&service, &vm);
+    let tick = service.console(&vm).tick();
+    drop(service);
+    let worker = workers_of(&place.run())[0];
+    kill_process(worker, Signal::STOP).unwrap();
+    let service = place.open();
+    assert_eq!(service.power_state(&vm), "Running");
+    assert_eq!(service.code("VM.pause", [vm.clone()]), "OPERATION_NOT_ALLOWED");
+    kill_process(worker, Signal::CONT).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    let console = loop {
+        match service.0.console(&me(), vm.as_str().unwrap()) {
+            Ok(console) => break console,
+            Err(failure) => assert!(Instant::now() < deadline, "{failure}"),
+        }
+        std::thread::yield_now();
+    };
+    let mut console = Console::over(console);
+    while console.tick() <= tick {}
+    assert_eq!(workers_of(&place.run()), [worker]);
+    service.ok("VM.hard_shutdown", [vm.clone()]);
+    assert_eq!(service.power_state(&vm), "Halted");
+    service.ok("VM.destroy", [vm]);
 }

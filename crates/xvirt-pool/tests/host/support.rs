@@ -4,8 +4,6 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -36,27 +34,6 @@ macro_rules! needs_kvm {
             return;
         }
     };
-}
-
-/// The program `xvirt-worker`, which is built if it is not there.
-pub fn worker_program() -> PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        if let Some(program) = std::env::var_os("XVIRT_WORKER") {
-            return program.into();
-        }
-        let folder = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().to_owned();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        build.args(["build", "--quiet", "--package", "xvirt-worker", "--bin", "xvirt-worker"]);
-        build.current_dir(env!("CARGO_MANIFEST_DIR")).arg("--target-dir").arg(folder.parent().unwrap());
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "xvirt-worker cannot be built");
-        folder.join("xvirt-worker")
-    });
-    program.clone()
 }
 
 /// The folders of a host. What still runs of it is killed when this is dropped.
@@ -91,7 +68,9 @@ impl Place {
 
 /// The options of the host in a folder.
 pub fn options(folder: &Path) -> HostOptions {
-    HostOptions::new(folder.join("state"), folder.join("run")).worker(worker_program()).shutdown_timeout(PATIENCE)
+    HostOptions::new(folder.join("state"), folder.join("run"))
+        .worker(xvirt_testing::worker::worker_program())
+        .shutdown_timeout(PATIENCE)
 }
 
 impl Drop for Place {
