@@ -13,6 +13,16 @@ use crate::{Error, ErrorKind, Result};
 struct Merge {
     upper: ImageFile,
     lower: PathBuf,
+    /// What `lower` is based on, and the merged image will be.
+    base: PathBuf,
+}
+
+impl Merge {
+    /// Whether the images are still based on each other as when they were chosen: others may move, replace or merge them.
+    fn is_current(&self) -> Result<bool> {
+        let lower = ImageFile { path: self.lower.clone(), format: ImageFormat::Qcow2, of_vm: false };
+        Ok(self.upper.base()?.as_ref() == Some(&self.lower) && lower.base()?.as_ref() == Some(&self.base))
+    }
 }
 
 impl Repository {
@@ -30,7 +40,9 @@ impl Repository {
         let (mut merged, mut skipped) = (0, Vec::new());
         while let Some(next) = self.next_merge(&skipped)? {
             match self.merge(&next, progress) {
-                Ok(()) => merged += 1,
+                Ok(true) => merged += 1,
+                // Others were faster, so the next choice is another.
+                Ok(false) => {}
                 // It is in use, or was removed meanwhile.
                 Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::NotFound) => {
                     skipped.push(next.upper.path);
@@ -49,26 +61,35 @@ impl Repository {
         let mut all = Vec::new();
         for upper in inventory.images()? {
             if let Some(lower) = upper.base()? {
-                all.push(Merge { upper, lower });
+                all.push((upper, lower));
             }
         }
         let removed = inventory.snapshots.iter().filter(|snapshot| snapshot.is_removed());
         let removed: Vec<_> = removed.flat_map(Snapshot::images).map(|own| resolved(&own.path)).collect();
-        let based: Vec<_> = all.iter().map(|merge| (resolved(&merge.upper.path), merge.lower.clone())).collect();
+        let based: Vec<_> = all.iter().map(|(upper, lower)| (resolved(&upper.path), lower.clone())).collect();
         let alone = |lower: &Path| based.iter().filter(|(_, below)| below == lower).count() == 1;
-        let has_base = |lower: &Path| based.iter().any(|(image, _)| image == lower);
-        Ok(all.into_iter().find(|Merge { upper, lower }| {
-            removed.contains(lower) && alone(lower) && has_base(lower) && !skipped.contains(&upper.path)
+        let base = |lower: &Path| based.iter().find(|(image, _)| image == lower).map(|(_, base)| base.clone());
+        Ok(all.into_iter().find_map(|(upper, lower)| {
+            let eligible = removed.contains(&lower) && alone(&lower) && !skipped.contains(&upper.path);
+            let base = base(&lower).filter(|_| eligible)?;
+            Some(Merge { upper, lower, base })
         }))
     }
 
-    fn merge(&self, merge: &Merge, progress: &dyn Progress) -> Result<()> {
+    /// Merges two images, unless others change them meanwhile. Returns whether it did.
+    fn merge(&self, merge: &Merge, progress: &dyn Progress) -> Result<bool> {
         let upper = &merge.upper.path;
         // Keeps a VM from starting with the image that is replaced.
         let claim: Option<Claim> = merge.upper.of_vm.then(|| disk::claim(upper)).transpose()?;
         let stage = self.stage()?;
         let target = stage.disk_path(0, ImageFormat::Qcow2);
-        disk::merge(upper, &target, progress)?;
+        match disk::merge(upper, &target, progress) {
+            Err(error) if error.kind() != ErrorKind::Cancelled && !merge.is_current()? => {
+                tracing::debug!("others have merged {} meanwhile: {error}", upper.display());
+                return Ok(false);
+            }
+            merged => merged?,
+        }
         // The VM may be suspended, and resumes only with disks that nobody has changed since.
         ImageStamp::keep(upper, &target)
             .map_err(|error| Error::io(format!("cannot replace {}", upper.display()), error))?;
@@ -76,14 +97,15 @@ impl Repository {
             protect(&target)?;
         }
         let lock = self.lock_exclusive()?;
-        // Others may have moved or replaced the image meanwhile.
-        if merge.upper.base()?.as_ref() == Some(&merge.lower) {
+        // Otherwise the merged image may be based on one that was deleted.
+        let current = merge.is_current()?;
+        if current {
             fs::rename(&target, upper)
                 .map_err(|error| Error::io(format!("cannot replace {}", upper.display()), error))?;
             upper.parent().map_or(Ok(()), sync_folder)?;
         }
         drop((lock, claim));
         self.sweep_removed();
-        Ok(())
+        Ok(current)
     }
 }

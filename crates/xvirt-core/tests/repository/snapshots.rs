@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Mutex;
 
 use xvirt_core::ErrorKind;
 use xvirt_core::config::{Disk, VmConfig};
 use xvirt_core::disk::{self, Access, ImageFormat};
+use xvirt_core::progress::{Done, Progress};
 use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::snapshot::{NewSnapshot, Snapshot};
 use xvirt_core::template::Unused;
@@ -207,6 +209,45 @@ fn an_image_in_use_is_not_replaced_by_a_merge() {
     assert_eq!(repository.merge_removed(&()).unwrap(), 1);
     assert_eq!(read_vm(&vm, 0, 3), b"two");
     sound(&repository);
+}
+
+/// Does something at the first report of an operation.
+struct Meanwhile<F>(Mutex<Option<F>>);
+
+impl<F: FnOnce() + Send> Progress for Meanwhile<F> {
+    fn report(&self, _: Done) {
+        let work = self.0.lock().unwrap().take();
+        work.into_iter().for_each(|work| work());
+    }
+
+    fn cancelled(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn two_merges_at_once_lose_nothing() {
+    let folder = other_file_system();
+    let repository = Repository::open(folder.path().join("r")).unwrap();
+    let mut vm = vm(&repository, "a", ImageFormat::Raw, SIZE, b"0");
+    let mut snapshots = Vec::new();
+    for (number, text) in [b"1", b"2", b"3", b"4"].into_iter().enumerate() {
+        let (snapshot, changed) = take(&repository, &vm, text.escape_ascii().to_string().as_str());
+        snapshots.push(snapshot);
+        vm = changed;
+        write_vm(&vm, (number as u64 + 1) * MIB, text);
+    }
+    repository.remove_snapshot(&snapshots[3]).unwrap();
+    // While the VM's disk is merged with the image below it, that is merged with the one below itself.
+    let meanwhile = || {
+        repository.remove_snapshot(&snapshots[2]).unwrap();
+        assert_eq!(repository.merge_removed(&()).unwrap(), 1);
+    };
+    assert_eq!(repository.merge_removed(&Meanwhile(Mutex::new(Some(meanwhile)))).unwrap(), 1);
+    sound(&repository);
+    let contents: Vec<_> = (0..5).flat_map(|number| read_vm(&vm, number * MIB, 1)).collect();
+    assert_eq!(contents.escape_ascii().to_string(), "01234");
+    assert_eq!(disk::inspect(image(&vm.config(), 0).0, None).unwrap().backing.len(), 2);
 }
 
 #[test]
