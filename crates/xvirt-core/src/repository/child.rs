@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::name::disk_name;
-use super::{Directory, Stage};
+use super::{Directory, OwnDisk, Stage};
 use crate::disk::{self, ImageFormat, OverlayKind};
 use crate::{Error, Result};
 
@@ -51,6 +51,13 @@ pub(crate) fn child(stage: &Stage, index: usize, base: &Base<'_>) -> Result<Chil
     let path = stage.folder().join(&name);
     fs::rename(&draft, &path).map_err(|error| Error::io(format!("cannot create disk {}", path.display()), error))?;
     Ok(Child { name, path, format, kind })
+}
+
+impl OwnDisk {
+    /// Whether it is based on another image. Takes no lock.
+    pub(crate) fn is_based(&self) -> Result<bool> {
+        disk::below(&self.path, self.format).map(|below| below.is_some())
+    }
 }
 
 /// A name for disk `index` that no file in the folder has.

@@ -24,7 +24,7 @@ impl Repository {
     pub fn flatten(&self, vm: &StoredVm, progress: &dyn Progress) -> Result<StoredVm> {
         let vm = self.vm(&vm.uuid().to_string())?;
         vm.require_halted("flatten")?;
-        if vm.layer().is_none() && vm.record().snapshot.is_none() {
+        if vm.layer().is_none() && vm.record().snapshot.is_none() && !is_based(&vm)? {
             return Ok(vm);
         }
         self.require_unused(vm.uuid())?;
@@ -131,6 +131,17 @@ impl Repository {
             self.read_template(layer.template)?;
         }
         self.replace(lock, vm, Change { vm: vm.uuid(), stage, layer: None })?;
-        self.read_vm(vm.uuid())
+        self.sweep_removed();
+        self.vm(&vm.uuid().to_string())
     }
+}
+
+/// Whether a disk of a VM is based on another image, such as that of a removed snapshot, which no record names.
+fn is_based(vm: &StoredVm) -> Result<bool> {
+    for own in vm.own_disks() {
+        if own.is_based()? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -282,6 +282,32 @@ fn instances_of_templates_have_snapshots_too() {
     assert_eq!(names(&repository, "snapshots"), [""; 0]);
 }
 
+/// A VM whose disk is based on the images of this many snapshots, all of which were removed.
+fn above_removed(repository: &Repository, count: usize) -> StoredVm {
+    let mut vm = vm(repository, "a", ImageFormat::Raw, MIB, b"one");
+    for number in 0..count {
+        vm = take(repository, &vm, &format!("{number}")).1;
+    }
+    for snapshot in repository.snapshots(vm.uuid()).unwrap() {
+        repository.remove_snapshot(&snapshot).unwrap();
+    }
+    repository.vm(&vm.uuid().to_string()).unwrap()
+}
+
+#[test]
+fn a_vm_is_made_independent_of_removed_snapshots() {
+    let folder = other_file_system();
+    let repository = Repository::open(folder.path().join("r")).unwrap();
+    let vm = above_removed(&repository, 2);
+    let flat = repository.flatten(&vm, &()).unwrap();
+    assert_eq!(disk::inspect(image(&flat.config(), 0).0, None).unwrap().backing, []);
+    assert_eq!(read_vm(&flat, 0, 3), b"one");
+    assert_eq!(names(&repository, "snapshots"), [""; 0], "what it no longer needs stays");
+    // There is nothing to do then, not even to read it.
+    repository.flatten(&flat, &Cancelled).unwrap();
+    sound(&repository);
+}
+
 #[test]
 fn what_a_snapshot_cannot_keep_is_refused() {
     let (folder, repository) = repository();
