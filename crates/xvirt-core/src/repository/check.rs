@@ -215,13 +215,12 @@ impl Repository {
         Ok(Some(folders))
     }
 
-    /// The folders of the snapshots on which these templates may be based: those of VMs that were sealed while they ran,
-    /// whose images stay as long as anything is based on them.
+    /// The folders of the snapshots on which these templates may be based, whose images stay as long as anything is based on
+    /// them: those that were removed, and any if the VM was sealed while it ran.
     fn snapshots_below(&self, chain: &[Template]) -> Result<Vec<PathBuf>> {
-        if !chain.iter().any(Template::has_memory) {
-            return Ok(Vec::new());
-        }
-        Ok(self.readable_snapshots()?.iter().map(Snapshot::folder).collect())
+        let (hot, mut below) = (chain.iter().any(Template::has_memory), self.readable_snapshots()?);
+        below.retain(|snapshot| hot || snapshot.record().removed);
+        Ok(below.iter().map(Snapshot::folder).collect())
     }
 
     fn check_snapshots(&self, templates: &[Template], memory: &mut SavedMemory, check: &mut Check) -> Result<()> {

@@ -309,6 +309,23 @@ fn a_vm_is_made_independent_of_removed_snapshots() {
 }
 
 #[test]
+fn a_template_of_a_vm_keeps_the_images_of_removed_snapshots() {
+    let folder = other_file_system();
+    let repository = Repository::open(folder.path().join("r")).unwrap();
+    let vm = above_removed(&repository, 2);
+    let template = repository.seal("t", &vm, &()).unwrap();
+    repository.remove_vm(vm.uuid()).unwrap();
+    sound(&repository);
+    let instance = repository.instantiate(&template, "b").unwrap();
+    assert_eq!(read_vm(&instance, 0, 3), b"one");
+    sound(&repository);
+    let flat = repository.flatten(&instance, &()).unwrap();
+    repository.remove_template(&template).unwrap();
+    assert_eq!((read_vm(&flat, 0, 3), names(&repository, "snapshots")), (b"one".to_vec(), Vec::new()));
+    sound(&repository);
+}
+
+#[test]
 fn what_a_snapshot_cannot_keep_is_refused() {
     let (folder, repository) = repository();
     let outside = folder.path().join("outside.raw");
