@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::name::disk_name;
 use super::{Directory, OwnDisk, Stage};
 use crate::disk::{self, ImageFormat, OverlayKind};
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The most images below a disk: each read may have to search all of them.
 pub(crate) const MAX_IMAGES_BELOW: usize = 48;
@@ -57,6 +57,23 @@ impl OwnDisk {
     /// Whether it is based on another image. Takes no lock.
     pub(crate) fn is_based(&self) -> Result<bool> {
         disk::below(&self.path, self.format).map(|below| below.is_some())
+    }
+
+    /// Fails if there are too many images below it for one more. Takes no lock.
+    pub(crate) fn require_room(&self) -> Result<()> {
+        let (mut below, mut next) = (0, disk::below(&self.path, self.format)?);
+        while let Some((path, format)) = next {
+            below += 1;
+            if below >= MAX_IMAGES_BELOW {
+                let what =
+                    format!("disk {} is based on {MAX_IMAGES_BELOW} images, which is the maximum", self.path.display());
+                return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy(
+                    "remove snapshots and merge their images (Repository::merge_removed), or flatten the VM",
+                ));
+            }
+            next = disk::below(&path, format.unwrap_or(ImageFormat::Raw))?;
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::request::NewSnapshot;
-use super::take::{Contents, SnapshotDraft, open_to_repair, require_room};
+use super::take::{Contents, SnapshotDraft, open_to_repair};
 use crate::agent::FrozenFileSystems;
 use crate::disk::{Access, Image, Opening, OverlayKind};
 use crate::progress::{self, Progress};
@@ -68,7 +68,7 @@ impl Repository {
         let snapshot = frozen.require_frozen(vm).and_then(|()| {
             // The guest may have ejected a disk until now.
             draft.describe(vm.config()?)?;
-            draft.own_disks().iter().try_for_each(require_room)?;
+            draft.own_disks().iter().try_for_each(OwnDisk::require_room)?;
             stopped.require_closable()?;
             match (contents, &mut saving) {
                 (Contents::Disks, _) => {}

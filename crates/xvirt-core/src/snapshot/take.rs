@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use super::request::{NewSnapshot, Subject};
 use crate::config::{Disk, DiskSource, VmConfig};
-use crate::disk::{self, Access, BlockBackend, ImageFormat};
+use crate::disk::{self, Access, BlockBackend};
 use crate::progress::Progress;
 use crate::repository::{
-    Base, BeingTaken, Change, Child, Directory, MAX_IMAGES_BELOW, NewLayer, OwnDisk, Record, Replacement, Repository,
-    Snapshot, SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_as_base, link_files, link_saved_state,
-    own_disks, saved_state, settle_paths,
+    Base, BeingTaken, Change, Child, Directory, NewLayer, OwnDisk, Record, Replacement, Repository, Snapshot,
+    SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_as_base, link_files, link_saved_state, own_disks,
+    saved_state, settle_paths,
 };
 use crate::vm::{CheckpointBase, open_saved_state};
 use crate::{Error, ErrorKind, Result};
@@ -205,7 +205,7 @@ impl<'a> SnapshotDraft<'a> {
 
     /// Creates the copy-on-write copy with which the VM continues.
     pub(super) fn copy(&mut self, own: &OwnDisk) -> Result<Child> {
-        require_room(own)?;
+        own.require_room()?;
         let (directory, owner) = (Directory::Snapshots, self.record.uuid);
         let base = Base { image: &own.path, format: own.format, directory, owner, name: &own.name };
         let made = child(&self.renewed, own.index, &base)?;
@@ -239,23 +239,6 @@ impl<'a> SnapshotDraft<'a> {
         repository.replace(lock, &vm, Change { vm: vm.uuid(), stage: renewed, layer: Some(layer) })?;
         Ok(snapshot)
     }
-}
-
-/// Fails if there are too many images below a disk. Takes no lock.
-pub(super) fn require_room(own: &OwnDisk) -> Result<()> {
-    let (mut below, mut next) = (0, disk::below(&own.path, own.format)?);
-    while let Some((path, format)) = next {
-        below += 1;
-        if below >= MAX_IMAGES_BELOW {
-            let what =
-                format!("disk {} is based on {MAX_IMAGES_BELOW} images, which is the maximum", own.path.display());
-            return Err(Error::new(ErrorKind::UnsupportedImage, what).with_remedy(
-                "remove snapshots and merge their images (Repository::merge_removed), or flatten the VM",
-            ));
-        }
-        next = disk::below(&path, format.unwrap_or(ImageFormat::Raw))?;
-    }
-    Ok(())
 }
 
 /// Checks that a disk is in the repository, or does not change.

@@ -152,7 +152,7 @@ impl Repository {
     /// use, or the VM was changed meanwhile; [`InUse`](ErrorKind::InUse) if other VMs use disks of this VM, or disks
     /// based on them; [`Cancelled`](ErrorKind::Cancelled); [`InvalidConfig`](ErrorKind::InvalidConfig) if the
     /// configuration contains open objects other than disks, which cannot be stored;
-    /// [`UnsupportedImage`](ErrorKind::UnsupportedImage) if there are 48 layers below already. Then nothing has
+    /// [`UnsupportedImage`](ErrorKind::UnsupportedImage) if there are 48 layers or images below already. Then nothing has
     /// changed.
     pub fn seal<'a>(
         &self,
@@ -229,6 +229,8 @@ impl Repository {
                 draft.disks.push(take_copy(&layer_stage, index, disk, &*opened, progress)?);
                 continue;
             };
+            // There can be more images below than layers: those of removed snapshots.
+            own.require_room()?;
             // Opened for writing, because that also repairs an image that a killed process left dirty.
             let opened = disk::open(&own.path, Some(own.format), Access::ReadWrite)?;
             draft.disks.push(describe(&own, &*opened, below.as_ref(), progress)?);

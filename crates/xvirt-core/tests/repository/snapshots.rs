@@ -326,6 +326,23 @@ fn a_template_of_a_vm_keeps_the_images_of_removed_snapshots() {
 }
 
 #[test]
+fn templates_count_the_images_of_removed_snapshots_too() {
+    let folder = other_file_system();
+    let repository = Repository::open(folder.path().join("r")).unwrap();
+    let vm = above_removed(&repository, 46);
+    for name in ["one", "two"] {
+        let template = repository.seal(name, &vm, &()).unwrap();
+        assert_eq!(read_vm(&repository.instantiate(&template, name).unwrap(), 0, 3), b"one");
+    }
+    let error = repository.seal("three", &vm, &()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::UnsupportedImage);
+    assert!(error.to_string().contains("flatten"), "{error}");
+    let flat = repository.flatten(&vm, &()).unwrap();
+    repository.seal("three", &flat, &()).unwrap();
+    sound(&repository);
+}
+
+#[test]
 fn what_a_snapshot_cannot_keep_is_refused() {
     let (folder, repository) = repository();
     let outside = folder.path().join("outside.raw");
