@@ -112,31 +112,37 @@ impl Repository {
 
     /// Deletes what removed snapshots no longer need. What cannot be deleted now is deleted by a later call.
     pub(crate) fn sweep_removed(&self) {
-        let swept = self.lock_exclusive().and_then(|lock| self.sweep(&lock));
-        match swept {
-            Ok(trash) => trash.into_iter().for_each(|id| self.empty(id)),
-            Err(error) => tracing::warn!("what removed snapshots leave stays for now: {error}"),
+        let mut trash = Vec::new();
+        let swept = self.lock_exclusive().and_then(|lock| self.sweep(&lock, &mut trash));
+        trash.into_iter().for_each(|id| self.empty(id));
+        if let Err(error) = swept {
+            tracing::warn!("what removed snapshots leave stays for now: {error}");
         }
     }
 
-    /// Moves what is not needed into the trash, and returns its names there.
-    fn sweep(&self, lock: &ExclusiveLock) -> Result<Vec<Uuid>> {
+    /// Moves what is not needed into the trash, and adds its names there to `trash`.
+    fn sweep(&self, lock: &ExclusiveLock, trash: &mut Vec<Uuid>) -> Result<()> {
         // Mostly there is nothing to do, and reading all VMs each time one is removed takes long if there are many.
-        if !self.read_snapshots()?.iter().any(Snapshot::is_removed) {
-            return Ok(Vec::new());
+        let mut removed = self.read_snapshots()?;
+        removed.retain(Snapshot::is_removed);
+        if removed.is_empty() {
+            return Ok(());
         }
-        let (mut inventory, mut trash) = (Inventory::read(self)?, Vec::new());
+        // Nothing else needs their memory. All that follows may fail, for lack of the room that this makes.
+        for snapshot in &removed {
+            let files = saved_state_files().into_iter().map(|name| snapshot.folder().join(name));
+            for path in files.filter(|path| path.exists()) {
+                trash.push(self.discard_file(lock, &path)?);
+            }
+        }
+        let mut inventory = Inventory::read(self)?;
         self.name_no_removed(&mut inventory)?;
         while inventory.snapshots.iter().any(Snapshot::is_removed) {
             let bases = inventory.bases()?;
             let unneeded = |path: &PathBuf| path.exists() && !bases.contains(&resolved(path));
             let removed = || inventory.snapshots.iter().filter(|snapshot| snapshot.is_removed());
             let files = |snapshot: &Snapshot| snapshot.images().into_iter().map(|own| own.path).collect::<Vec<_>>();
-            let in_folder = |snapshot: &Snapshot| {
-                saved_state_files().into_iter().map(|name| snapshot.folder().join(name)).collect::<Vec<_>>()
-            };
-            let states = removed().flat_map(in_folder);
-            let unneeded: Vec<_> = removed().flat_map(files).chain(states).filter(unneeded).collect();
+            let unneeded: Vec<_> = removed().flat_map(files).filter(unneeded).collect();
             for path in &unneeded {
                 trash.push(self.discard_file(lock, path)?);
             }
@@ -149,7 +155,7 @@ impl Repository {
                 break;
             }
         }
-        Ok(trash)
+        Ok(())
     }
 
     /// Lets records that name a removed snapshot name its parent instead.

@@ -12,6 +12,7 @@ use xvirt_core::repository::{Repository, StoredVm};
 use xvirt_core::snapshot::{NewSnapshot, Snapshot};
 use xvirt_core::template::Unused;
 
+use crate::mount::Mount;
 use crate::support::*;
 
 const SIZE: u64 = 64 * MIB;
@@ -443,5 +444,31 @@ fn saved_states_that_a_killed_process_left_are_removed() {
     fs::write(&record, text.replace("\"removed\": false", "\"removed\": true")).unwrap();
     Repository::open(repository.folder()).unwrap();
     assert!(!left[1].exists());
+    sound(&repository);
+}
+
+#[test]
+fn the_memory_of_a_removed_checkpoint_is_deleted_although_nothing_can_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "the_memory_of_a_removed_checkpoint_is_deleted_although_nothing_can_be_written";
+    let small = ["-t", "tmpfs", "-o", "size=8m", "tmpfs"];
+    let Some(mount) = Mount::new(name, &folder.path().join("small"), &small) else { return };
+    let repository = Repository::open(mount.0.join("repository")).unwrap();
+    let vm = vm(&repository, "a", ImageFormat::Raw, MIB, b"one");
+    let (snapshot, vm) = take(&repository, &vm, "s");
+    // As a checkpoint that fails for lack of room leaves it.
+    let place = repository.folder().join("snapshots").join(snapshot.uuid().to_string());
+    let (record, memory) = (place.join("snapshot.json"), place.join("saved-state"));
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, text.replace("\"removed\": false", "\"removed\": true")).unwrap();
+    fs::write(&memory, vec![1; 1 << 20]).unwrap();
+    let filler = mount.fill();
+    assert_eq!(repository.merge_removed(&()).unwrap(), 0);
+    assert!(!memory.exists());
+    assert_eq!(names(&repository, "trash"), [""; 0]);
+    fs::remove_file(filler).unwrap();
+    assert_eq!(read_vm(&vm, 0, 3), b"one");
+    repository.merge_removed(&()).unwrap();
+    assert_eq!(current(&repository, &vm), None);
     sound(&repository);
 }
