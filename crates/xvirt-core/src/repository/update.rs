@@ -210,6 +210,9 @@ fn link_remedy(error: &io::Error) -> &'static str {
         return "its file has as many names as the file system allows: resume or remove some of the suspended VMs with the \
                 same memory, or seal one again and use that template";
     }
+    if error.kind() == io::ErrorKind::NotFound {
+        return "it may have been removed meanwhile; otherwise see what Repository::check finds";
+    }
     "keep the repository on a file system that supports hard links, and create no folders inside those of VMs"
 }
 
@@ -229,9 +232,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_with_too_many_names_is_told_from_a_file_system_without_links() {
+    fn what_keeps_a_file_from_being_linked_has_a_remedy_of_its_own() {
         let remedy = |number| link_remedy(&io::Error::from_raw_os_error(number));
         assert!(remedy(libc::EMLINK).contains("as many names"), "{}", remedy(libc::EMLINK));
         assert!(remedy(libc::EPERM).contains("supports hard links"), "{}", remedy(libc::EPERM));
+        assert!(remedy(libc::ENOENT).contains("Repository::check"), "{}", remedy(libc::ENOENT));
     }
 }
