@@ -13,9 +13,9 @@ pub mod host;
 pub mod model;
 #[cfg(feature = "host")]
 mod network;
-pub mod operation;
 #[cfg(feature = "host")]
-mod storage;
+mod objects;
+pub mod operation;
 pub mod store;
 mod sync;
 #[cfg(feature = "host")]

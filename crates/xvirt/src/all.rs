@@ -9,7 +9,7 @@ use xvirt_pool::model::{Ref, Vm, VmPowerState};
 use crate::client::Client;
 use crate::failure::{Failure, Result};
 use crate::output::Output;
-use crate::vm::{all, shown};
+use crate::vms::{all, shown};
 
 /// How long the pauses between two looks at the VMs are.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::client::Client;
 use crate::failure::{Failure, Result};
 use crate::name::Found;
-use crate::vm::shown;
+use crate::vms::shown;
 
 /// Ctrl-].
 const LEAVE: u8 = 0x1d;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use xvirt_pool::model::error_code;
 use xvirt_pool::operation;
 
-use crate::output::{Output, Plain};
+use crate::plain::Plain;
 
 /// The exit statuses.
 pub const FAILED: u8 = 1;
@@ -65,9 +65,9 @@ impl Failure {
         self.error.as_ref().map(|error| error.code.as_str())
     }
 
-    /// Prints the failure to standard error; returns the exit status.
-    pub fn report(&self, output: &Output) -> ExitCode {
-        if output.json {
+    /// Prints the failure to standard error, as JSON or for people; returns the exit status.
+    pub fn report(&self, json: bool) -> ExitCode {
+        if json {
             let (code, parameters) = match &self.error {
                 Some(error) => (json!(error.code), json!(error.parameters)),
                 None => (Value::Null, json!([])),

@@ -10,7 +10,7 @@ use crate::failure::{Failure, Result};
 use crate::name::read;
 use crate::output::{Output, lines};
 use crate::size::Size;
-use crate::vm::all;
+use crate::vms::all;
 
 /// Shows this host.
 pub async fn show(client: &Client, output: &Output) -> Result<()> {

@@ -3,8 +3,8 @@
 //! `arguments` is the command line. `service` is the host service; `log`, `notify` and
 //! `account` are its ways to the system. The rest
 //! is the client: `client` speaks XenAPI over the service's socket; `vm`, `create`, `task` and `host` are the nouns; `name`
-//! finds what a name or a UUID means, `follow` follows a task to its end, `all` shuts down all VMs, `console` is the terminal of a guest; `output`
-//! prints tables and JSON, and `failure` is what went wrong, with the exit status.
+//! finds what a name or a UUID means, `follow` follows a task to its end, `all` shuts down all VMs, `console` is the terminal of a guest; `vms`
+//! lists VMs, `output` prints tables and JSON, `plain` makes text harmless, and `failure` is what went wrong, with the exit status.
 
 mod account;
 mod all;
@@ -19,10 +19,12 @@ mod log;
 mod name;
 mod notify;
 mod output;
+mod plain;
 mod service;
 mod size;
 mod task;
 mod vm;
+mod vms;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,7 +59,7 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(&output),
+        Err(failure) => failure.report(output.json),
     }
 }
 

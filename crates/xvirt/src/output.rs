@@ -1,11 +1,11 @@
 //! Output for people and for programs.
 
-use std::fmt::{self, Display};
 use std::io::Write as _;
 
 use serde::Serialize;
 
 use crate::failure::{Failure, Result};
+use crate::plain::Plain;
 
 /// How results are printed.
 #[derive(Debug)]
@@ -44,17 +44,6 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 pub fn lines(values: &[(&str, String)]) -> String {
     let values = values.iter().filter(|(_, value)| !value.is_empty());
     values.map(|(name, value)| format!("{name:14} {}\n", Plain(value))).collect()
-}
-
-/// Text that others wrote, on one line and without characters that control a terminal.
-#[derive(Debug)]
-pub struct Plain<T>(pub T);
-
-impl<T: Display> Display for Plain<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        f.write_str(&text.replace(|char: char| char.is_control(), " "))
-    }
 }
 
 /// Prints text.

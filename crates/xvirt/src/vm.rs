@@ -1,6 +1,5 @@
 //! The verbs of VMs.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,10 +7,11 @@ use xvirt_pool::model::{Vbd, Vm, VmPowerState};
 
 use crate::arguments::{OneVm, VmVerb};
 use crate::client::Client;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::name::{self, Found, read};
 use crate::output::{Output, lines, table};
 use crate::size::Size;
+use crate::vms::{all as all_vms, shown};
 use crate::{all, console, create, follow};
 
 /// Does what was asked.
@@ -64,24 +64,8 @@ async fn change(client: &Client, vm: &Found, verb: &str, more: Vec<Value>, what:
     output.print(&json!({ "uuid": record.uuid, "power_state": state }), String::new)
 }
 
-/// A VM in messages.
-pub fn shown(vm: &Vm) -> String {
-    if vm.name_label.is_empty() { format!("the VM {}", vm.uuid) } else { format!("the VM {:?}", vm.name_label) }
-}
-
-/// All VMs, with their records as the service sent them; templates and snapshots are none.
-pub async fn all(client: &Client) -> Result<Vec<(Vm, Value)>> {
-    let records = client.call("VM.get_all_records", Vec::new()).await?;
-    let records: BTreeMap<String, Value> =
-        serde_json::from_value(records).map_err(|error| Failure::new("cannot understand the list of VMs", error))?;
-    let read_all = records.into_values().map(|record| Ok((read::<Vm>(record.clone())?, record)));
-    let mut vms: Vec<(Vm, Value)> = read_all.collect::<Result<_>>()?;
-    vms.retain(|(vm, _)| !vm.is_a_template && !vm.is_a_snapshot && !vm.is_control_domain);
-    Ok(vms)
-}
-
 async fn list(client: &Client, output: &Output) -> Result<()> {
-    let mut vms = all(client).await?;
+    let mut vms = all_vms(client).await?;
     vms.sort_by(|(one, _), (other, _)| (&one.name_label, &one.uuid).cmp(&(&other.name_label, &other.uuid)));
     let (vms, records): (Vec<Vm>, Vec<Value>) = vms.into_iter().unzip();
     output.print(&records, || {

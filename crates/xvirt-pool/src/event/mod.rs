@@ -6,8 +6,8 @@ use std::sync::Mutex;
 
 use uuid::Uuid;
 
-use crate::host::objects::{Change, Objects};
 use crate::model::{DateTime, Message, MessageClass, Ref, Vm};
+use crate::objects::{Change, Objects};
 use crate::operation::Failure;
 use crate::sync::lock;
 

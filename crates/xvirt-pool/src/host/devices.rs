@@ -8,13 +8,14 @@ use xvirt_worker::protocol::{Answer, Json, Request};
 use super::records::{forget_vbd, forget_vif};
 use super::stop::milliseconds;
 use super::{Inner, slot};
+use crate::host::storage::will_write;
 use crate::model::{ClassTable, Network, Ref, Vbd, VbdMode, Vdi, Vif, Vm, VmPowerState};
 use crate::operation::arguments::Arguments;
+use crate::operation::values;
 use crate::operation::{Failure, codes, create, power};
-use crate::storage::will_write;
 use crate::sync::lock;
 use crate::task::Running;
-use crate::worker::{config, parts};
+use crate::worker::parts;
 
 /// How long a guest may take to let go of a device.
 const UNPLUG: std::time::Duration = std::time::Duration::from_secs(30);
@@ -230,12 +231,12 @@ impl Inner {
         let request = if table.name == "VBD" {
             let vbd = self.objects.get(Ref::<Vbd>::new(uuid))?;
             let position = self.live(vbd.vm).and_then(|worker| lock(&worker.disks).get(&uuid).copied());
-            let limit = config::limit(&vbd.qos_algorithm_type, &vbd.qos_algorithm_params, "")?;
+            let limit = values::limit(&vbd.qos_algorithm_type, &vbd.qos_algorithm_params, "")?;
             position.map(|position| (vbd.vm, Json::of(&limit).map(|limit| Request::SetDiskLimit { position, limit })))
         } else {
             let vif = self.objects.get(Ref::<Vif>::new(uuid))?;
             let position = self.live(vif.vm).and_then(|worker| lock(&worker.nics).get(&uuid).copied());
-            let both = config::limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params, "kbps")?;
+            let both = values::limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params, "kbps")?;
             let limit = xvirt_core::config::NicLimit::none().receive(both).transmit(both);
             position.map(|position| (vif.vm, Json::of(&limit).map(|limit| Request::SetNicLimit { position, limit })))
         };
@@ -256,7 +257,7 @@ impl Inner {
 }
 
 /// Whether a disk may get another VBD.
-fn require_free(change: &mut super::objects::Change<'_>, vdi: &Vdi, mode: VbdMode) -> Result<(), Failure> {
+fn require_free(change: &mut crate::objects::Change<'_>, vdi: &Vdi, mode: VbdMode) -> Result<(), Failure> {
     if vdi.sharable || mode == VbdMode::Ro && vdi.read_only {
         return Ok(());
     }

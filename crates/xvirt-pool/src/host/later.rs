@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Inner;
-use super::objects::{Change, Objects};
+use crate::objects::{Change, Objects};
 use crate::operation::Failure;
 use crate::sync::lock;
 

@@ -3,8 +3,8 @@
 //! `options` says where things are; `open` begins a service: it adopts the workers that it finds, ends what an earlier
 //! service left undone, and starts what should run. `calls` takes verbs apart and carries them out, with `jobs` for those
 //! that nobody waits for. `start`, `stop`, `suspend` and `devices` are the verbs of VMs that take a while, `records` those
-//! that are done with one transaction. `watch` follows each worker to its end. `objects` is the store as objects, `slot` the
-//! begin and end of an operation in it, `later` what waits for a store that is full. `plan`, `owner` and `observe` decide
+//! that are done with one transaction. `watch` follows each worker to its end. `storage` has the images of disks. `slot` is
+//! the begin and end of an operation in the store, `later` what waits for a store that is full. `plan`, `owner` and `observe` decide
 //! and know nothing of the world. `memory` and `descriptors` are what the VMs take of it.
 
 mod calls;
@@ -14,7 +14,6 @@ mod devices;
 mod jobs;
 mod later;
 mod memory;
-pub(crate) mod objects;
 mod observe;
 mod open;
 mod options;
@@ -24,6 +23,7 @@ mod records;
 mod slot;
 mod start;
 mod stop;
+mod storage;
 mod suspend;
 mod watch;
 
@@ -47,11 +47,11 @@ pub use options::HostOptions;
 use self::jobs::Jobs;
 use self::later::Later;
 use self::memory::Ledger;
-use self::objects::Objects;
 pub(crate) use self::owner::Phase;
 pub(crate) use self::slot::{owner_of, put as put_vm};
 use crate::event::Messages;
 use crate::model::{self, DateTime, Ref, VmPowerState};
+use crate::objects::Objects;
 use crate::operation::{Caller, Failure, Verbs, codes, power};
 use crate::sync::lock;
 use crate::task::Tasks;

@@ -16,7 +16,7 @@ use xvirt_worker::protocol::Description;
 
 use super::observe::{self, Positions};
 use super::owner::{Owner, Phase};
-use super::plan::{self, End, Observed, Recovery};
+use super::plan::{self, Observed, Recovery};
 use super::start::{power_state, promised, set_running};
 use super::{HostOptions, Inner, Ledger, slot};
 use crate::ErrorKind;
@@ -29,7 +29,7 @@ use crate::task::{self, Tasks};
 use crate::worker::group::Groups;
 use crate::worker::launch::Launcher;
 use crate::worker::place::failed;
-use crate::worker::{Places, Worker};
+use crate::worker::{End, Places, Worker};
 
 /// How many workers are looked at at once.
 const AT_ONCE: usize = 16;
@@ -155,7 +155,7 @@ impl Inner {
     /// Writes the records of this host, its pool and its first repository. `true` if the host was started again since.
     fn describe_host(&self) -> Result<bool, Failure> {
         let uuid = self.host.uuid().unwrap_or_default();
-        let boot_key = super::objects::beside_of(self.host, "boot");
+        let boot_key = crate::objects::beside_of(self.host, "boot");
         let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
         let (repository, metrics, now) = (Uuid::new_v4(), Uuid::new_v4(), self.now());
         let memory = i64::try_from(self.report.memory().total).unwrap_or(i64::MAX);
@@ -188,7 +188,7 @@ impl Inner {
             });
             if pool.default_sr.is_null() {
                 let sr = Ref::<Sr>::new(repository);
-                crate::storage::put_sr(change, sr, self.host, "Local disks", &self.options.disks())?;
+                crate::host::storage::put_sr(change, sr, self.host, "Local disks", &self.options.disks())?;
                 pool.default_sr = sr;
                 pool.suspend_image_sr = sr;
             }
@@ -425,7 +425,7 @@ impl Inner {
     }
 
     /// Ends the tasks that were changing a VM: as done, if the VM is as they were to make it.
-    fn end_operations(&self, change: &mut super::objects::Change<'_>, record: &mut Vm) -> Result<(), Failure> {
+    fn end_operations(&self, change: &mut crate::objects::Change<'_>, record: &mut Vm) -> Result<(), Failure> {
         for (task, operation) in std::mem::take(&mut record.current_operations) {
             let Ok(task) = task.parse::<Ref<Task>>() else { continue };
             let Some(mut found) = change.find(task)? else { continue };
@@ -484,7 +484,7 @@ impl Inner {
 }
 
 fn set_attached<R: crate::model::Record + Class>(
-    change: &mut super::objects::Change<'_>,
+    change: &mut crate::objects::Change<'_>,
     uuid: Uuid,
     attached: bool,
     set: impl Fn(&mut R, bool),

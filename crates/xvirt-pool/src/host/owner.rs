@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::objects::beside_of;
 use crate::model::{Ref, Vm};
+use crate::objects::beside_of;
 
 /// The owner of a VM: the host that runs it. It is kept beside the record of the VM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,17 +6,7 @@ use xvirt_worker::Cause;
 
 use super::owner::{Owner, Phase};
 use crate::model::{OnCrashBehaviour, Vm, VmOperations};
-
-/// How a run of a VM ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// As the worker recorded it.
-    Recorded(Cause),
-    /// The worker died without saying why.
-    Unrecorded,
-    /// The host was started again since.
-    HostRestarted,
-}
+use crate::worker::End;
 
 /// What becomes of a VM whose run has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::calls::uuid_of;
-use super::objects::Change;
 use super::owner::Owner;
 use super::{Inner, slot};
 use crate::model::{
     Call, Class, ClassTable, Host, Message, Network, Record, Ref, Vbd, Vdi, Vif, Vm, VmOperations, VmPowerState,
 };
+use crate::objects::Change;
 use crate::operation::arguments::Arguments;
 use crate::operation::{Failure, accessor, codes, create, power};
 use crate::sync::lock;

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::Inner;
-use super::objects::Change;
 use super::owner::Owner;
 use crate::model::{Ref, Vm, VmOperations};
+use crate::objects::Change;
 use crate::operation::{Failure, power};
 use crate::task::Running;
 

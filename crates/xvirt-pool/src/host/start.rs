@@ -7,18 +7,18 @@ use serde_json::Value;
 use uuid::Uuid;
 use xvirt_worker::protocol::{Description, Request};
 
-use super::objects::Change;
 use super::owner::{Owner, Phase};
 use super::{Inner, descriptors, slot};
+use crate::host::storage::will_write;
 use crate::model::{
     Console, ConsoleProtocol, Network, Ref, Vbd, VbdMode, VbdType, Vdi, Vif, Vm, VmOperations, VmPowerState,
 };
-use crate::operation::{Failure, codes};
-use crate::storage::will_write;
+use crate::objects::Change;
+use crate::operation::{Failure, codes, values};
 use crate::sync::lock;
 use crate::task::Running;
 use crate::worker::Worker;
-use crate::worker::config::{self, Records};
+use crate::worker::config::Records;
 use crate::worker::parts::Parts;
 
 /// How long a worker may take to build and start a VM.
@@ -214,7 +214,7 @@ impl Inner {
     }
 
     fn limit_cpu(&self, records: &Records) {
-        let (weight, cap) = config::cpu_limits(&records.vm.vcpus_params);
+        let (weight, cap) = values::cpu_limits(&records.vm.vcpus_params);
         if weight.is_none() && cap.is_none() {
             return;
         }
@@ -242,7 +242,7 @@ impl Inner {
 /// The host memory that a VM takes, in bytes.
 pub(crate) fn promised(vm: &Vm) -> u64 {
     let memory = vm.memory_static_max;
-    u64::try_from(memory.saturating_add(config::overhead(memory))).unwrap_or(0)
+    u64::try_from(memory.saturating_add(values::overhead(memory))).unwrap_or(0)
 }
 
 /// Notes where the devices of a VM are, which were built in the order of its records.
@@ -275,7 +275,7 @@ pub(crate) fn set_running(
     record.scheduled_to_be_resident_on = Ref::NULL;
     record.domarch = "x86_64".to_owned();
     record.memory_target = record.memory_dynamic_max;
-    record.memory_overhead = config::overhead(record.memory_static_max);
+    record.memory_overhead = values::overhead(record.memory_static_max);
     record.requires_reboot = false;
     if record.consoles.is_empty() {
         let object = Console {

@@ -23,7 +23,7 @@ impl Inner {
         self.begin(running, vm, VmOperations::Suspend, |change, record| {
             let pool = change.get(self.pool)?;
             let sr = if record.suspend_sr.is_null() { pool.suspend_image_sr } else { record.suspend_sr };
-            let path = crate::storage::folder_of(change, sr)?.join(format!("{uuid}.suspend"));
+            let path = crate::host::storage::folder_of(change, sr)?.join(format!("{uuid}.suspend"));
             let vdi = Vdi {
                 uuid: uuid.to_string(),
                 name_label: format!("Saved state of {}", record.name_label),

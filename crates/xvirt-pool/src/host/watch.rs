@@ -8,16 +8,16 @@ use uuid::Uuid;
 use xvirt_core::vm::{Event, EventRecord};
 use xvirt_worker::protocol::EventFrame;
 
-use super::objects::Change;
 use super::owner::{Owner, Phase};
-use super::plan::{self, AfterEnd, End};
+use super::plan::{self, AfterEnd};
 use super::start::Start;
 use super::{Inner, slot};
 use crate::event::News;
 use crate::model::{Console, Ref, Vbd, Vif, Vm, VmPowerState};
+use crate::objects::Change;
 use crate::operation::{Caller, Failure};
 use crate::sync::lock;
-use crate::worker::Worker;
+use crate::worker::{End, Worker};
 
 const STACK: usize = 256 << 10;
 /// How long a worker whose events cannot be read is waited for before it is asked again.

@@ -3,11 +3,10 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Failure, codes};
+use super::{Failure, codes, values};
 use crate::model::{
     Class, ClassTable, DomainType, Network, Record, Ref, Vbd, VbdMode, VbdType, Vdi, Vif, Vm, VmPowerState,
 };
-use crate::worker::config;
 
 /// The bytes of a page.
 const PAGE: i64 = 4096;
@@ -27,7 +26,7 @@ pub(crate) fn vm(given: Vm, uuid: Uuid, generation: Uuid) -> Result<Vm, Failure>
             DomainType::Unspecified => DomainType::Hvm,
             other => other,
         },
-        generation_id: config::generation_text(generation),
+        generation_id: values::generation_text(generation),
         // What only the service sets.
         allowed_operations: Vec::new(),
         current_operations: std::collections::BTreeMap::new(),
@@ -55,7 +54,7 @@ pub(crate) fn vm(given: Vm, uuid: Uuid, generation: Uuid) -> Result<Vm, Failure>
     if vm.memory_dynamic_max == 0 {
         vm.memory_dynamic_max = vm.memory_static_max;
     }
-    vm.memory_overhead = config::overhead(vm.memory_static_max);
+    vm.memory_overhead = values::overhead(vm.memory_static_max);
     check_vm(&vm)?;
     Ok(vm)
 }
@@ -66,11 +65,11 @@ pub(crate) fn check(table: &ClassTable, record: &Value) -> Result<(), Failure> {
         "VM" => check_vm(&Vm::from_value(record.clone())?),
         "VBD" => {
             let vbd = Vbd::from_value(record.clone())?;
-            config::limit(&vbd.qos_algorithm_type, &vbd.qos_algorithm_params, "").map(drop)
+            values::limit(&vbd.qos_algorithm_type, &vbd.qos_algorithm_params, "").map(drop)
         }
         "VIF" => {
             let vif = Vif::from_value(record.clone())?;
-            config::limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params, "kbps").map(drop)
+            values::limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params, "kbps").map(drop)
         }
         _ => Ok(()),
     }
@@ -116,7 +115,7 @@ fn check_vm(vm: &Vm) -> Result<(), Failure> {
     }
     for (field, name) in [("PV_kernel", &vm.pv_kernel), ("PV_ramdisk", &vm.pv_ramdisk)] {
         if !name.is_empty() {
-            config::in_folder(std::path::Path::new("/"), field, name)?;
+            values::in_folder(std::path::Path::new("/"), field, name)?;
         }
     }
     Ok(())
@@ -144,7 +143,7 @@ pub(crate) fn vbd(given: Vbd, uuid: Uuid, vdi: Option<&Vdi>, others: &[Vbd]) -> 
     let taken: Vec<&str> = others.iter().map(|other| other.userdevice.as_str()).collect();
     let userdevice = place(&given.userdevice, &taken, "userdevice")?;
     let letter = userdevice.parse::<u8>().ok().and_then(|number| u8::checked_add(b'a', number)).map(char::from);
-    config::limit(&given.qos_algorithm_type, &given.qos_algorithm_params, "")?;
+    values::limit(&given.qos_algorithm_type, &given.qos_algorithm_params, "")?;
     Ok(Vbd {
         uuid: uuid.to_string(),
         device: letter.filter(char::is_ascii_lowercase).map(|letter| format!("vd{letter}")).unwrap_or_default(),
@@ -166,7 +165,7 @@ pub(crate) fn vif(given: Vif, uuid: Uuid, generated: String, others: &[Vif]) -> 
     if given.mtu < 0 || given.mtu > i64::from(u16::MAX) {
         return Err(codes::invalid_value("MTU", given.mtu, "give 68 to 65535 bytes, or 0 for the network's"));
     }
-    config::limit(&given.qos_algorithm_type, &given.qos_algorithm_params, "kbps")?;
+    values::limit(&given.qos_algorithm_type, &given.qos_algorithm_params, "kbps")?;
     Ok(Vif {
         uuid: uuid.to_string(),
         device,

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::host::objects::{Change, Objects, beside_of};
 use crate::model::{DateTime, Host, Ref, Task, TaskAllowedOperations, TaskStatusType};
+use crate::objects::{Change, Objects, beside_of};
 use crate::operation::{Caller, Failure, codes};
 use crate::sync::lock;
 

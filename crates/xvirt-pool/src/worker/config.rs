@@ -1,22 +1,17 @@
 //! What a VM is built from, as its records say.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 use uuid::Uuid;
-use xvirt_core::config::{Boot, ByteSize, CrashAction, Disk, Nic, RateLimit, VmConfig};
+use xvirt_core::config::{Boot, ByteSize, CrashAction, Disk, Nic, VmConfig};
 use xvirt_core::disk::ImageFormat;
 use xvirt_core::net::MacAddress;
 
 use crate::model::{Network, OnCrashBehaviour, Vbd, VbdMode, Vdi, Vif, Vm};
+use crate::operation::values::{generation, in_folder, limit};
 use crate::operation::{Failure, codes};
 
-/// The scale of Xen's CPU weights, and that of control groups.
-const XEN_WEIGHT: u32 = 256;
-const GROUP_WEIGHT: u32 = 100;
-/// The most weight of a control group (`cpu.weight`).
-const MAX_GROUP_WEIGHT: u32 = 10_000;
 /// How many characters a serial number has.
 const SERIAL: usize = 20;
 
@@ -93,44 +88,6 @@ pub(crate) fn nic(vif: &Vif, network: &Network) -> Result<Nic, Failure> {
     })
 }
 
-/// The limits of a disk or a network interface.
-///
-/// # Errors
-/// The algorithm or one of its parameters is unknown.
-pub(crate) fn limit(algorithm: &str, parameters: &BTreeMap<String, String>, rate: &str) -> Result<RateLimit, Failure> {
-    let mut limit = RateLimit::none();
-    match algorithm {
-        "" => return Ok(limit),
-        "ratelimit" => {}
-        other => return Err(codes::not_supported("qos_algorithm_type", other, "use `ratelimit`, or nothing")),
-    }
-    for (name, text) in parameters {
-        let remedy = "give a whole number above 0";
-        let number = text.parse().ok().filter(|number| *number > 0);
-        let number: u64 = number.ok_or_else(|| codes::invalid_value("qos_algorithm_params", text, remedy))?;
-        limit = match name.as_str() {
-            "operations_per_second" => limit.operations_per_second(number),
-            "operations_burst" => limit.operations_burst(number),
-            "bytes_per_second" => limit.bytes_per_second(ByteSize::new(number)),
-            "bytes_burst" => limit.bytes_burst(ByteSize::new(number)),
-            // XenServer's unit is KiB a second.
-            name if name == rate => limit.bytes_per_second(ByteSize::new(number.saturating_mul(1024))),
-            other => return Err(codes::not_supported("qos_algorithm_params", other, "there is no such limit")),
-        };
-    }
-    Ok(limit)
-}
-
-/// The weight and the cap of a control group, from VCPUs_params.
-pub(crate) fn cpu_limits(parameters: &BTreeMap<String, String>) -> (Option<u32>, Option<u32>) {
-    let number = |name: &str| parameters.get(name).and_then(|text| text.parse::<u32>().ok());
-    let weight = number("weight").map(|weight| {
-        let scaled = u64::from(weight) * u64::from(GROUP_WEIGHT) / u64::from(XEN_WEIGHT);
-        u32::try_from(scaled).unwrap_or(MAX_GROUP_WEIGHT).clamp(1, MAX_GROUP_WEIGHT)
-    });
-    (weight, number("cap").filter(|cap| *cap > 0))
-}
-
 fn boot(vm: &Vm, kernels: &Path) -> Result<Boot, Failure> {
     if vm.pv_kernel.is_empty() {
         let mut boot = Boot::from_disk();
@@ -146,15 +103,6 @@ fn boot(vm: &Vm, kernels: &Path) -> Result<Boot, Failure> {
     Ok(boot.initrd(in_folder(kernels, "PV_ramdisk", &vm.pv_ramdisk)?))
 }
 
-/// A file in the folder of kernels, and nowhere else.
-pub(crate) fn in_folder(folder: &Path, field: &str, name: &str) -> Result<PathBuf, Failure> {
-    let plain = Path::new(name).file_name().is_some_and(|file| file == name);
-    if plain && !name.starts_with('.') {
-        return Ok(folder.join(name));
-    }
-    Err(codes::invalid_value(field, name, format!("name a file in {}", folder.display())))
-}
-
 /// A restart is the service's, which knows when it would be too soon.
 fn on_crash(action: OnCrashBehaviour) -> CrashAction {
     match action {
@@ -163,28 +111,8 @@ fn on_crash(action: OnCrashBehaviour) -> CrashAction {
     }
 }
 
-/// A generation ID from XenAPI's two signed numbers.
-fn generation(text: &str) -> Option<Uuid> {
-    let (high, low) = text.split_once(':')?;
-    let half = |text: &str| text.parse::<i64>().ok().map(i64::cast_unsigned);
-    Some(Uuid::from_u64_pair(half(high)?, half(low)?)).filter(|uuid| !uuid.is_nil())
-}
-
-/// XenAPI's notation of a generation ID.
-pub(crate) fn generation_text(uuid: Uuid) -> String {
-    let (high, low) = uuid.as_u64_pair();
-    format!("{}:{}", high.cast_signed(), low.cast_signed())
-}
-
 fn bytes(number: i64) -> ByteSize {
     ByteSize::new(u64::try_from(number).unwrap_or(0))
-}
-
-/// The bytes of host memory that a VM takes beside its own: its worker, and the tables of its pages.
-pub(crate) fn overhead(memory: i64) -> i64 {
-    const WORKER: i64 = 4 << 20;
-    // Eight bytes for each page of 4 KiB.
-    WORKER + memory / 512
 }
 
 /// What the records of devices in other places say about a text in JSON.
@@ -201,33 +129,9 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_is_in_the_folder_of_kernels_and_nowhere_else() {
+    fn a_kernel_is_in_the_folder_of_kernels() {
         let vm = Vm { pv_kernel: "demo".into(), pv_args: "a=b".into(), ..Vm::default() };
         let config = config(&records(vm), Path::new("/kernels")).unwrap();
         assert!(format!("{:?}", config.boot).contains("/kernels/demo"), "{:?}", config.boot);
-        for bad in ["../demo", "/etc/passwd", "a/b", "..", ".hidden", ""] {
-            let folder = in_folder(Path::new("/kernels"), "PV_kernel", bad);
-            assert_eq!(folder.unwrap_err().code, "INVALID_VALUE", "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn limits_are_read_and_unknown_ones_refused() {
-        let parameters = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        let parsed = limit("ratelimit", &parameters("kbps", "8"), "kbps").unwrap();
-        assert_eq!(parsed, RateLimit::none().bytes_per_second(ByteSize::new(8192)));
-        assert_eq!(limit("", &parameters("kbps", "x"), "").unwrap(), RateLimit::none());
-        assert_eq!(limit("ratelimit", &parameters("kbps", "8"), "").unwrap_err().code, "VALUE_NOT_SUPPORTED");
-        assert_eq!(limit("ratelimit", &parameters("bytes_burst", "0"), "").unwrap_err().code, "INVALID_VALUE");
-        assert_eq!(limit("ionice", &BTreeMap::new(), "").unwrap_err().code, "VALUE_NOT_SUPPORTED");
-    }
-
-    #[test]
-    fn weights_are_scaled_and_generation_ids_are_kept() {
-        let parameters = BTreeMap::from([("weight".to_owned(), "512".to_owned()), ("cap".to_owned(), "0".to_owned())]);
-        assert_eq!(cpu_limits(&parameters), (Some(200), None));
-        let uuid = Uuid::new_v4();
-        assert_eq!(generation(&generation_text(uuid)), Some(uuid));
-        assert_eq!(generation("0:0"), None);
     }
 }

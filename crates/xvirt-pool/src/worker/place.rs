@@ -8,13 +8,23 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 use xvirt_worker::{Cause, Exit, ExitRecord};
 
-use crate::host::plan::End;
 use crate::operation::{Failure, codes};
 
 /// The longest path of a unix socket, in bytes (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 /// A log that is larger than this is begun anew with the next start, in bytes.
 const MAX_LOG: u64 = 1 << 20;
+
+/// How a run of a VM ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// As the worker recorded it.
+    Recorded(Cause),
+    /// The worker died without saying why.
+    Unrecorded,
+    /// The host was started again since.
+    HostRestarted,
+}
 
 /// The folder of all workers of this host.
 #[derive(Clone, Debug)]

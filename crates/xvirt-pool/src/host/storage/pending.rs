@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use uuid::Uuid;
 
 use crate::host::Inner;
-use crate::host::objects::{Change, beside_of};
+use crate::objects::{Change, beside_of};
 use crate::operation::Failure;
 
 /// Images that are being made.

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::host::Inner;
-use crate::host::objects::{Change, beside_of};
 use crate::model::{Host, Pbd, Ref, Sr};
+use crate::objects::{Change, beside_of};
 use crate::operation::arguments::Arguments;
 use crate::operation::{Failure, codes};
 use crate::worker::place::failed;

@@ -16,9 +16,9 @@ use xvirt_core::net::MacAddress;
 
 use super::pending::Pending;
 use super::vdi::add;
-use crate::host::objects::{Change, beside_of};
 use crate::host::{Inner, Phase, owner_of, put_vm};
 use crate::model::{Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations};
+use crate::objects::{Change, beside_of};
 use crate::operation::{Failure, codes, create, power};
 use crate::sync::lock;
 use crate::task::Running;
