@@ -3331,7 +3331,8 @@ pub unsafe extern "C" fn xvirt_repository_collect(
 /// the VM is not halted; XVIRT_STATUS_BUSY if a disk is in use, or the VM was changed meanwhile;
 /// XVIRT_STATUS_IN_USE if other VMs use disks of this VM, or disks based on them; XVIRT_STATUS_CANCELLED;
 /// XVIRT_STATUS_INVALID_CONFIG if the configuration contains open objects other than disks, which cannot be
-/// stored; XVIRT_STATUS_UNSUPPORTED_IMAGE if there are 48 layers below already. Then nothing has changed.
+/// stored; XVIRT_STATUS_UNSUPPORTED_IMAGE if there are 48 layers or images below already. Then nothing has
+/// changed.
 ///
 /// Free `template` with xvirt_template_free(). `call` is NULL, or has a timeout, the means to cancel the call and
 /// a callback for its progress.

@@ -1455,7 +1455,7 @@ class Repository(RepositoryMethods, Handle):
         use, or the VM was changed meanwhile; `InUseError` if other VMs use disks of this VM, or disks
         based on them; `CancelledError`; `InvalidConfigError` if the
         configuration contains open objects other than disks, which cannot be stored;
-        `UnsupportedImageError` if there are 48 layers below already. Then nothing has
+        `UnsupportedImageError` if there are 48 layers or images below already. Then nothing has
         changed.
         """
         returned: Template = Template._of(await start(self._native.seal(argument("seal", dump_record(Seal), seal), native("source", source, "StoredVm", "Vm", "VmConfig")), progress))
