@@ -22,6 +22,7 @@ mod sync;
 mod task;
 #[cfg(feature = "host")]
 mod worker;
+#[cfg(feature = "xenapi")]
 pub mod xenapi;
 
 pub use error::{Error, ErrorKind, Result};
