@@ -84,9 +84,9 @@ impl Record for Pending {
 }
 
 impl Repository {
-    /// Makes a change. Once it is recorded, this does not fail any more: if a rename fails, the next one to take the
-    /// lock completes the change.
-    pub(crate) fn change(&self, lock: ExclusiveLock, change: Change) -> Result<()> {
+    /// Makes a change, and returns the name of the VM's old folder in the trash. Once it is recorded, this does not fail any
+    /// more: if a rename fails, the next one to take the lock completes the change.
+    pub(crate) fn change(&self, lock: &ExclusiveLock, change: Change) -> Result<Uuid> {
         let Change { vm, mut stage, mut layer } = change;
         let names = layer.as_ref().map(|layer| PendingLayer {
             directory: layer.directory,
@@ -105,12 +105,10 @@ impl Repository {
         if let Some(layer) = &mut layer {
             layer.stage.keep();
         }
-        if let Err(error) = complete(self, &lock) {
+        if let Err(error) = complete(self, lock) {
             tracing::warn!("a change of {} is not complete yet: {error}", self.folder().display());
         }
-        drop(lock);
-        self.empty(pending.stage);
-        Ok(())
+        Ok(pending.stage)
     }
 }
 
@@ -296,7 +294,8 @@ mod tests {
         let (trash, away) = (repository.directory(Directory::Trash), folder.path().join("away"));
         fs::rename(&trash, &away).unwrap();
         let lock = repository.lock_exclusive().unwrap();
-        repository.change(lock, Change { vm, stage, layer: None }).unwrap();
+        repository.change(&lock, Change { vm, stage, layer: None }).unwrap();
+        drop(lock);
         assert!(is_pending(&repository).unwrap());
         assert!(repository.vm(&vm.to_string()).is_err());
         fs::rename(&away, &trash).unwrap();

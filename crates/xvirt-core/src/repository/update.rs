@@ -113,8 +113,10 @@ impl Repository {
         check_added(vm, &record.config)?;
         self.require_own_files(&record.config, &vm.folder())?;
         let dropped = self.dropped(vm, &record.config)?;
-        // The locks keep others from opening these disks.
+        // The locks keep others from opening these disks. With the lock, as a VM that runs may have them closed.
+        let lock = self.lock_shared()?;
         let claims = dropped.iter().map(|path| claim_if_there(path)).collect::<Result<Vec<_>>>()?;
+        drop(lock);
 
         let stage = self.stage()?;
         record.write(stage.folder())?;
@@ -124,7 +126,9 @@ impl Repository {
         }
         let dropped_names: Vec<_> = dropped.iter().filter_map(|path| path.file_name()?.to_str()).collect();
         link_files(&vm.folder(), &dropped_names, &stage)?;
-        self.change(lock, Change { vm: vm.uuid(), stage, layer: None })?;
+        let old = self.change(&lock, Change { vm: vm.uuid(), stage, layer: None })?;
+        drop(lock);
+        self.empty(old);
         drop(claims);
         Ok(Some(StoredVm::new(self.clone(), record)))
     }

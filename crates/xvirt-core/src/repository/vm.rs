@@ -407,11 +407,19 @@ impl Repository {
 
     /// Makes a change of a VM, if its record is the same as when the change was prepared.
     pub(crate) fn replace(&self, lock: ExclusiveLock, vm: &StoredVm, change: Change) -> Result<()> {
-        if !self.is_unchanged(vm)? {
-            return Err(Error::new(ErrorKind::Busy, format!("VM '{}' was changed meanwhile", vm.name()))
-                .with_remedy("try again"));
+        self.require_unchanged(vm)?;
+        let old = self.change(&lock, change)?;
+        drop(lock);
+        self.empty(old);
+        Ok(())
+    }
+
+    /// Fails if a VM's record is not the same as when it was read, for callers that hold a lock.
+    pub(crate) fn require_unchanged(&self, vm: &StoredVm) -> Result<()> {
+        if self.is_unchanged(vm)? {
+            return Ok(());
         }
-        self.change(lock, change)
+        Err(Error::new(ErrorKind::Busy, format!("VM '{}' was changed meanwhile", vm.name())).with_remedy("try again"))
     }
 
     /// Whether a VM's record is unchanged since it was read, for callers that hold a lock.

@@ -139,12 +139,13 @@ fn change_images(stopped: &mut Stopped<'_>, mut draft: SnapshotDraft<'_>) -> Res
     let own: Vec<_> = draft.own_disks().into_iter().filter_map(|own| Some((*positions.get(own.index)?, own))).collect();
     let changed: Vec<_> = own.iter().map(|(position, _)| *position).collect();
     let in_memory = stopped.in_memory();
+    let lock = draft.lock()?;
     let mut change = stopped.close_images(&changed)?;
     let open = || {
         // The images of a VM in memory are locked by their new disks, and others by these.
         let held = own.iter().filter(|_| !in_memory).map(|(_, own)| open_to_repair(own)).collect::<Result<Vec<_>>>()?;
         own.iter().try_for_each(|(position, own)| change.open(new_image(&mut draft, *position, own, in_memory)?))?;
-        let snapshot = draft.commit();
+        let snapshot = draft.commit(&lock);
         drop(held);
         snapshot
     };

@@ -79,8 +79,10 @@ impl Repository {
     /// Merges two images, unless others change them meanwhile. Returns whether it did.
     fn merge(&self, merge: &Merge, progress: &dyn Progress) -> Result<bool> {
         let upper = &merge.upper.path;
-        // Keeps a VM from starting with the image that is replaced.
+        // Keeps a VM from starting with the image that is replaced. With the lock, as a VM that runs may have it closed.
+        let lock = self.lock_shared()?;
         let claim: Option<Claim> = merge.upper.of_vm.then(|| disk::claim(upper)).transpose()?;
+        drop(lock);
         let stage = self.stage()?;
         let target = stage.disk_path(0, ImageFormat::Qcow2);
         match disk::merge(upper, &target, progress) {

@@ -40,8 +40,10 @@ impl Repository {
         let mut record = VmRecord::new(config, snapshot.record().layer.clone())?;
         record.snapshot = Some(snapshot.uuid());
         let (folder, old) = (vm.folder(), vm.disk_names()?);
-        // The locks show that no one uses these disks.
+        // The locks show that no one uses these disks. With the lock, as a VM that runs may have them closed.
+        let lock = self.lock_shared()?;
         let claims = old.iter().map(|name| claim_if_there(&folder.join(name))).collect::<Result<Vec<_>>>()?;
+        drop(lock);
         let replaced: Vec<_> = old.iter().cloned().chain(saved_state_files()).collect();
         link_files(&folder, &replaced, &stage)?;
         for own in snapshot.images() {

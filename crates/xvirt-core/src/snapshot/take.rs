@@ -11,9 +11,9 @@ use crate::config::{Disk, DiskSource, VmConfig};
 use crate::disk::{self, Access, BlockBackend};
 use crate::progress::Progress;
 use crate::repository::{
-    Base, BeingTaken, Change, Child, Directory, NewLayer, OwnDisk, Record, Replacement, Repository, Snapshot,
-    SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_as_base, link_files, link_saved_state, own_disks,
-    saved_state, settle_paths,
+    Base, BeingTaken, Change, Child, Directory, ExclusiveLock, NewLayer, OwnDisk, Record, Replacement, Repository,
+    Snapshot, SnapshotRecord, Stage, StoredVm, child, create_saved_state, link_as_base, link_files, link_saved_state,
+    own_disks, saved_state, settle_paths,
 };
 use crate::vm::{CheckpointBase, open_saved_state};
 use crate::{Error, ErrorKind, Result};
@@ -102,7 +102,7 @@ impl Repository {
             held.push(open_to_repair(&own)?);
             draft.copy(&own)?;
         }
-        let snapshot = draft.commit();
+        let snapshot = draft.lock().and_then(|lock| draft.commit(&lock));
         drop(held);
         snapshot
     }
@@ -219,8 +219,15 @@ impl<'a> SnapshotDraft<'a> {
         DiskSource::Image { path: self.vm.folder().join(&child.name), format: child.format }
     }
 
+    /// Locks the repository. Nobody else locks an image of a VM meanwhile, so one that is closed can be opened again.
+    pub(super) fn lock(&self) -> Result<ExclusiveLock> {
+        let lock = self.repository.lock_exclusive()?;
+        self.repository.require_unchanged(&self.vm)?;
+        Ok(lock)
+    }
+
     /// Puts the snapshot and the VM's new folder in place.
-    pub(super) fn commit(self) -> Result<Snapshot> {
+    pub(super) fn commit(self, lock: &ExclusiveLock) -> Result<Snapshot> {
         let own = self.own_names();
         let Self { repository, vm, taken, mut record, renewed, moves, children } = self;
         let mut continued = vm.record().clone();
@@ -230,13 +237,14 @@ impl<'a> SnapshotDraft<'a> {
             suspended.read_stamps(renewed.folder());
         }
         continued.write(renewed.folder())?;
-        let lock = repository.lock_exclusive()?;
         link_files(&vm.folder(), &own, &renewed)?;
         record.number = repository.next_number(vm.uuid())?;
         record.write(taken.folder())?;
         let snapshot = Snapshot::new(repository, record)?;
         let layer = NewLayer { directory: Directory::Snapshots, id: snapshot.uuid(), stage: taken, disks: moves };
-        repository.replace(lock, &vm, Change { vm: vm.uuid(), stage: renewed, layer: Some(layer) })?;
+        let old = repository.change(lock, Change { vm: vm.uuid(), stage: renewed, layer: Some(layer) })?;
+        // What is in it has other names, so this takes no time.
+        repository.empty(old);
         Ok(snapshot)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use tempfile::TempDir;
 use xvirt_core::ErrorKind;
@@ -433,4 +435,33 @@ fn images_of_a_suspended_vm_are_merged_and_it_resumes() {
         guest.goes_on();
         repository.remove_snapshot(&kept).unwrap();
     }
+}
+
+#[test]
+fn merges_leave_the_images_of_a_running_vm_alone() {
+    let host = host!();
+    let (_folder, repository, stored) = stored();
+    let (vm, mut console) = started(&stored, &host);
+    goes_on(&mut console);
+    let over = AtomicBool::new(false);
+    let taken = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                repository.merge_removed(&()).unwrap();
+            }
+        });
+        // Each snapshot closes the images for a moment.
+        let taken = (0..30).try_for_each(|_| match repository.snapshot(&vm, "s", &()) {
+            Ok(snapshot) => repository.remove_snapshot(&snapshot),
+            // The record of the VM may have been changed meanwhile.
+            Err(error) if error.kind() == ErrorKind::Busy && vm.power_state() == PowerState::Running => Ok(()),
+            Err(error) => Err(error),
+        });
+        over.store(true, Ordering::Relaxed);
+        taken
+    });
+    taken.unwrap();
+    assert_eq!(vm.power_state(), PowerState::Running);
+    goes_on(&mut console);
+    sound(&repository);
 }
