@@ -11,11 +11,12 @@ use serde_json::{Value, json};
 use crate::*;
 
 /// Public types that are not records: handles, what has one in it, and builders of the demo guest.
-const HANDLES: [&str; 43] = [
+const HANDLES: [&str; 44] = [
     "Archive",
     "ArrivingVm",
     "BootMenu",
     "CommandLine",
+    "ConnectionAttachment",
     "Console",
     "ConsoleReader",
     "ConsoleWriter",
