@@ -68,7 +68,7 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
         logs: options.logs(),
         systemd,
         // Those that systemd makes are not ours to write.
-        groups: if systemd { Err(std::io::Error::other("they are systemd's")) } else { Groups::open(None) },
+        groups: if systemd { Err(std::io::Error::other("they are systemd's")) } else { Groups::open(None, uuid) },
     };
     let places = Places::open(&options.run)?;
     let inner = Arc::new(Inner {

@@ -1,6 +1,7 @@
 //! Control groups of workers, outside the service's, so that a service manager that stops the service does not stop VMs.
 //!
-//! Each worker has a group of its own below `xvirt` in the hierarchy of version 2, if that can be written.
+//! Each worker has a group of its own below `xvirt/HOST` in the hierarchy of version 2, if that can be written: a machine may
+//! have several services, each with a host of its own.
 
 use std::fs::{self, File};
 use std::io;
@@ -8,41 +9,60 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// The name of the group that has those of all workers.
-const PARENT: &str = "xvirt";
+/// The name of the group that has those of all hosts.
+const ALL: &str = "xvirt";
+/// How often a group is made again whose parent was removed meanwhile, because it was empty.
+const ATTEMPTS: usize = 10;
 
 /// The control groups of this host's workers.
 #[derive(Clone, Debug)]
 pub(crate) struct Groups {
+    root: PathBuf,
     parent: PathBuf,
 }
 
 impl Groups {
-    /// The groups below `root`, the mount point of the hierarchy of version 2, or below the one that is mounted.
+    /// The groups of a host below `root`, the mount point of the hierarchy of version 2, or below the one that is mounted.
     ///
     /// # Errors
     /// There is none, or it cannot be written.
-    pub(crate) fn open(root: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn open(root: Option<&Path>, host: Uuid) -> io::Result<Self> {
         let root = match root {
             Some(root) => root.to_owned(),
             None => mounted(&fs::read_to_string("/proc/self/mounts")?)
                 .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no control groups of version 2 are mounted"))?,
         };
-        let parent = root.join(PARENT);
-        exists(fs::create_dir(&parent))?;
+        let groups = Self { parent: root.join(ALL).join(host.to_string()), root };
+        groups.make_parents()?;
+        Ok(groups)
+    }
+
+    fn make_parents(&self) -> io::Result<()> {
+        let all = self.root.join(ALL);
+        for folder in [&all, &self.parent] {
+            exists(fs::create_dir(folder))?;
+        }
         // What the workers' limits need; a hierarchy without these controllers has groups nevertheless.
         for controller in ["+cpu", "+memory"] {
-            for folder in [&root, &parent] {
+            for folder in [&self.root, &all, &self.parent] {
                 let _ = fs::write(folder.join("cgroup.subtree_control"), controller);
             }
         }
-        Ok(Self { parent })
+        Ok(())
     }
 
     /// Makes the group of a VM's worker, and returns its open list of processes.
     pub(crate) fn make(&self, vm: Uuid) -> io::Result<File> {
         let folder = self.of(vm);
-        exists(fs::create_dir(&folder))?;
+        let mut made = exists(fs::create_dir(&folder));
+        for _ in 0..ATTEMPTS {
+            match &made {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_parents()?,
+                _ => break,
+            }
+            made = exists(fs::create_dir(&folder));
+        }
+        made?;
         File::options().write(true).open(folder.join("cgroup.procs"))
     }
 
@@ -65,7 +85,8 @@ impl Groups {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, %vm, "the control group of a VM cannot be removed");
             }
-            _ => {}
+            // Fails as long as another VM has a group.
+            _ => drop(fs::remove_dir(&self.parent)),
         }
     }
 
