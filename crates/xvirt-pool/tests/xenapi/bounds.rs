@@ -64,6 +64,8 @@ fn a_client_that_does_not_read_is_ended_and_its_memory_is_free_again() {
     let served = Served::with(|limits| (limits.send, limits.answers) = (SHORT, 1 << 20));
     let mut greedy = served.client();
     greedy.write(call("VM.get_all_records", &[]));
+    // Its answer has begun.
+    assert!(!greedy.is_closed());
     // This one waits until the other's memory is free, because its own answer needs all.
     let mut other = served.client();
     let answer = other.call("VM.get_all_records", &[]);
