@@ -14,7 +14,6 @@ use crate::operation::arguments::Arguments;
 use crate::operation::values;
 use crate::operation::{Failure, codes, create, power};
 use crate::sync::lock;
-use crate::task::Running;
 use crate::worker::parts;
 
 /// How long a guest may take to let go of a device.
@@ -23,7 +22,7 @@ const IN_MEMORY: [VmPowerState; 2] = [VmPowerState::Running, VmPowerState::Pause
 
 impl Inner {
     /// The verbs of VBDs.
-    pub(crate) fn own_of_vbd(&self, _running: &Running, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+    pub(crate) fn own_of_vbd(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
         if name == "create" {
             return self.create_vbd(arguments);
         }
@@ -34,8 +33,7 @@ impl Inner {
                 self.objects.change(|change| {
                     let record = change.get(vbd)?;
                     if record.currently_attached {
-                        return Err(Failure::new("OPERATION_NOT_ALLOWED", ["the disk is attached"])
-                            .with_remedy("unplug it, or shut the VM down"));
+                        return Err(codes::not_allowed("the disk is attached", "unplug it, or shut the VM down"));
                     }
                     if let Some(mut vm) = change.find(record.vm)? {
                         vm.vbds.retain(|one| *one != vbd);
@@ -134,7 +132,7 @@ impl Inner {
     }
 
     /// The verbs of VIFs.
-    pub(crate) fn own_of_vif(&self, _running: &Running, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+    pub(crate) fn own_of_vif(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
         if name == "create" {
             return self.create_vif(arguments);
         }

@@ -9,7 +9,7 @@ use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::UnixStream;
 
 use super::connection::Connection;
-use super::handler::{Body, empty, failed};
+use super::handler::{Body, empty, failed, internal};
 use super::method::Kind;
 use super::query::parameter;
 use crate::operation::Failure;
@@ -43,8 +43,7 @@ pub(super) async fn connect(connection: &Arc<Connection>, request: Request<Incom
         }
         Err(error) => {
             tracing::error!(%error, "opening a console ended by a panic, which is a bug of xvirt");
-            let what = Failure::new("INTERNAL_ERROR", ["the service has a bug; its log says more"]);
-            return failed(StatusCode::INTERNAL_SERVER_ERROR, &what);
+            return failed(StatusCode::INTERNAL_SERVER_ERROR, &internal());
         }
     };
     let opened = opened.set_nonblocking(true).and_then(|()| UnixStream::from_std(opened));

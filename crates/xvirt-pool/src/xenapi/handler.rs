@@ -113,7 +113,8 @@ async fn call(connection: &Arc<Connection>, http: Request<Incoming>) -> Response
     }
 }
 
-fn internal() -> Failure {
+/// The failure of a request whose thread panicked.
+pub(super) fn internal() -> Failure {
     Failure::new("INTERNAL_ERROR", ["the service has a bug; its log says more"])
 }
 
