@@ -68,7 +68,7 @@ pub(crate) fn of_worker(error: &xvirt_worker::Error) -> Failure {
 fn of_kind(kind: &str, message: &str, cause: Option<String>, remedy: Option<&str>) -> Failure {
     let what = cause.map_or_else(|| message.to_owned(), |cause| format!("{message}: {cause}"));
     let failure = match kind {
-        "storage_full" => Failure::new("OUT_OF_SPACE", [what]),
+        "no_space" => Failure::new("OUT_OF_SPACE", [what]),
         "invalid_config" | "invalid_state" => Failure::new("OPERATION_NOT_ALLOWED", [what]),
         "cancelled" => Failure::new("TASK_CANCELLED", [what]),
         _ => Failure::new("INTERNAL_ERROR", [what]),
@@ -76,5 +76,27 @@ fn of_kind(kind: &str, message: &str, cause: Option<String>, remedy: Option<&str
     match remedy {
         Some(remedy) => failure.with_remedy(remedy),
         None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xvirt_core::ErrorKind;
+
+    use super::of_kind;
+
+    #[test]
+    fn kinds_of_the_core_have_their_codes() {
+        for (kind, code) in [
+            (ErrorKind::NoSpace, "OUT_OF_SPACE"),
+            (ErrorKind::InvalidConfig, "OPERATION_NOT_ALLOWED"),
+            (ErrorKind::InvalidState, "OPERATION_NOT_ALLOWED"),
+            (ErrorKind::Cancelled, "TASK_CANCELLED"),
+            (ErrorKind::Io, "INTERNAL_ERROR"),
+        ] {
+            let failure = of_kind(kind.name(), "cannot write", Some("cause".to_owned()), Some("make room"));
+            assert_eq!(failure.code, code);
+            assert_eq!(failure.parameters, ["cannot write: cause", "make room"]);
+        }
     }
 }
