@@ -3,7 +3,8 @@
 mod guest;
 mod program;
 
-use std::path::Path;
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
@@ -14,7 +15,7 @@ pub use program::{Program, Running};
 use crate::Result;
 use crate::peers::{add_cloud_hypervisor_guest, named};
 
-/// The profile that `vm` is built with.
+/// The profile for programs that run one VM each, and for what the host service is packaged with.
 const PROFILE: &str = "small";
 
 /// The program `vm` of this package. If Cargo runs this program, it builds that one first; otherwise it must be there.
@@ -22,12 +23,30 @@ const PROFILE: &str = "small";
 /// # Errors
 /// It cannot be built, or is not there.
 pub fn xvirt() -> Result<Program> {
+    let program = built("xvirt-benches", "vm")?;
+    Ok(Program::new("xvirt, process", false, move |guest| {
+        let mut command = Command::new(&program);
+        command.arg("--kernel").arg(&guest.kernel).arg("--append").arg(&guest.command_line);
+        command.arg("--memory").arg(guest.memory.bytes().to_string());
+        if let Some(initrd) = &guest.initrd {
+            command.arg("--initrd").arg(initrd);
+        }
+        command
+    }))
+}
+
+/// The path of a program of this workspace, as it is packaged. If Cargo runs this program, it builds that one first;
+/// otherwise it must be there.
+///
+/// # Errors
+/// It cannot be built, or is not there.
+pub fn built(package: &str, name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.parent().and_then(Path::parent).ok_or("this program is in no folder")?;
     if let Some(cargo) = std::env::var_os("CARGO") {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let mut build = Command::new(cargo);
-        build.args(["build", "--locked", "--bin", "vm", "--profile", PROFILE]);
+        build.args(["build", "--locked", "--package", package, "--bin", name, "--profile", PROFILE]);
         build.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
         // What Cargo tells this program of its package would make it build other packages again.
         for (name, _) in std::env::vars_os() {
@@ -38,23 +57,15 @@ pub fn xvirt() -> Result<Program> {
         }
         let status = build.status().map_err(|error| format!("cannot run {:?}: {error}", build.get_program()))?;
         if !status.success() {
-            return Err(format!("building the program vm failed: {status}").into());
+            return Err(format!("building the program {name} failed: {status}").into());
         }
     }
-    let program = target.join(PROFILE).join("vm");
+    let program = target.join(PROFILE).join(name);
     if !program.is_file() {
-        let how = format!("cargo build --profile {PROFILE} -p xvirt-benches --bin vm");
+        let how = format!("cargo build --profile {PROFILE} -p {package} --bin {name}");
         return Err(format!("there is no program {}; build it: {how}", program.display()).into());
     }
-    Ok(Program::new("xvirt, process", false, move |guest| {
-        let mut command = Command::new(&program);
-        command.arg("--kernel").arg(&guest.kernel).arg("--append").arg(&guest.command_line);
-        command.arg("--memory").arg(guest.memory.bytes().to_string());
-        if let Some(initrd) = &guest.initrd {
-            command.arg("--initrd").arg(initrd);
-        }
-        command
-    }))
+    Ok(program)
 }
 
 /// Firecracker, without its API. `folder` is for its files.
@@ -77,6 +88,38 @@ pub fn firecracker(guest: &Guest, folder: &Path) -> Result<Program> {
     Ok(Program::new("firecracker", true, move |_| {
         let mut command = Command::new(&program);
         command.args(["--no-api", "--config-file"]).arg(&path).arg("--log-path").arg(&log);
+        command
+    }))
+}
+
+/// Firecracker in its jailer, which gives it a root folder, namespaces and a user of its own. `folder` is for its files.
+///
+/// # Errors
+/// There is none of them, or their files cannot be written.
+pub fn jailed_firecracker(guest: &Guest, folder: &Path) -> Result<Program> {
+    let (firecracker, jailer) = (named("FIRECRACKER")?, named("JAILER")?);
+    let base = folder.join("jails");
+    let inside = Path::new(&firecracker).file_name().ok_or("FIRECRACKER names no file")?;
+    let root = base.join(inside);
+    let source = json!({ "kernel_image_path": "/kernel", "boot_args": guest.command_line });
+    let machine = json!({ "vcpu_count": 1, "mem_size_mib": guest.mebibytes() });
+    let config = json!({ "boot-source": source, "drives": [], "machine-config": machine }).to_string();
+    let number = Cell::new(0);
+    Ok(Program::new("firecracker, jailer", true, move |guest| {
+        number.set(number.get() + 1);
+        let id = format!("bench-{}", number.get());
+        let jail = root.join(&id).join("root");
+        let prepared = std::fs::create_dir_all(&jail)
+            .and_then(|()| std::fs::copy(&guest.kernel, jail.join("kernel")))
+            .and_then(|_| std::fs::write(jail.join("config.json"), &config))
+            .and_then(|()| std::fs::write(jail.join("log"), ""));
+        if let Err(error) = prepared {
+            eprintln!("cannot prepare {}: {error}", jail.display());
+        }
+        let mut command = Command::new(&jailer);
+        command.args(["--id", &id, "--uid", "0", "--gid", "0", "--exec-file"]).arg(&firecracker);
+        command.arg("--chroot-base-dir").arg(&base);
+        command.args(["--", "--no-api", "--config-file", "/config.json", "--log-path", "/log"]);
         command
     }))
 }
