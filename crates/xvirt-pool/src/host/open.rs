@@ -184,6 +184,8 @@ impl Inner {
             let mut pool = change.find(self.pool)?.unwrap_or_else(|| Pool {
                 uuid: self.pool.uuid().unwrap_or_default().to_string(),
                 master: self.host,
+                // Otherwise no VM would start with the host, whatever its record says.
+                other_config: [("auto_poweron".to_owned(), "true".to_owned())].into(),
                 ..Pool::default()
             });
             if pool.default_sr.is_null() {
