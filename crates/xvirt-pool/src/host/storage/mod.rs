@@ -26,7 +26,7 @@ use crate::worker::place::failed;
 /// The key of `device_config` that names the folder.
 const LOCATION: &str = "location";
 
-/// Writes the records of a repository in a folder.
+/// Writes the records of a new repository in a folder, and of its connection with the host.
 pub(crate) fn put_sr(
     change: &mut Change<'_>,
     sr: Ref<Sr>,
@@ -34,20 +34,18 @@ pub(crate) fn put_sr(
     name: &str,
     folder: &Path,
 ) -> Result<(), Failure> {
-    let uuid = sr.uuid().unwrap_or_default();
-    // The connection of a repository with its host has the same UUID: there is one for each.
-    let connection = Ref::<Pbd>::new(uuid);
+    let (uuid, connection) = (sr.uuid().unwrap_or_default(), Uuid::new_v4());
     let record = Sr {
         uuid: uuid.to_string(),
         name_label: name.to_owned(),
         r#type: "file".to_owned(),
         content_type: "user".to_owned(),
-        pbds: vec![connection],
+        pbds: vec![Ref::new(connection)],
         ..Sr::default()
     };
     let location = folder.to_string_lossy().into_owned();
     let pbd = Pbd {
-        uuid: uuid.to_string(),
+        uuid: connection.to_string(),
         host,
         sr,
         device_config: [(LOCATION.to_owned(), location.clone())].into(),
@@ -55,7 +53,7 @@ pub(crate) fn put_sr(
         ..Pbd::default()
     };
     change.put(sr, &record)?;
-    change.put(connection, &pbd)?;
+    change.put(Ref::new(connection), &pbd)?;
     change.put_beside(&beside_of(sr, "folder"), &location)
 }
 
