@@ -37,7 +37,7 @@ pub(crate) fn config(records: &Records, kernels: &Path) -> Result<VmConfig, Fail
         .vcpus(u32::try_from(vm.vcpus_at_startup).unwrap_or(0))
         .memory(bytes(vm.memory_static_max))
         .on_crash(on_crash(vm.actions_after_crash))
-        .boot(boot(vm, kernels)?);
+        .boot(boot(vm, !records.disks.is_empty(), kernels)?);
     if vm.memory_dynamic_max > 0 && vm.memory_dynamic_max < vm.memory_static_max {
         config = config.memory_target(bytes(vm.memory_dynamic_max));
     }
@@ -88,8 +88,14 @@ pub(crate) fn nic(vif: &Vif, network: &Network) -> Result<Nic, Failure> {
     })
 }
 
-fn boot(vm: &Vm, kernels: &Path) -> Result<Boot, Failure> {
+fn boot(vm: &Vm, has_disk: bool, kernels: &Path) -> Result<Boot, Failure> {
     if vm.pv_kernel.is_empty() {
+        if !has_disk {
+            return Err(codes::not_allowed(
+                "the VM has neither a disk nor a kernel to boot from",
+                "attach a disk with VBD.create, or name a kernel in PV_kernel",
+            ));
+        }
         let mut boot = Boot::from_disk();
         if let Boot::Disk { append, .. } = &mut boot {
             append.clone_from(&vm.pv_args);
@@ -126,6 +132,13 @@ mod tests {
 
     fn records(vm: Vm) -> Records {
         Records { uuid: Uuid::new_v4(), vm, disks: Vec::new(), nics: Vec::new() }
+    }
+
+    #[test]
+    fn a_vm_without_anything_to_boot_from_is_refused_with_what_to_do() {
+        let failure = config(&records(Vm::default()), Path::new("/kernels")).unwrap_err();
+        assert_eq!(failure.code, "OPERATION_NOT_ALLOWED");
+        assert!(failure.to_string().contains("PV_kernel"), "{failure}");
     }
 
     #[test]
