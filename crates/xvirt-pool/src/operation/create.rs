@@ -115,7 +115,7 @@ fn check_vm(vm: &Vm) -> Result<(), Failure> {
     }
     for (field, name) in [("PV_kernel", &vm.pv_kernel), ("PV_ramdisk", &vm.pv_ramdisk)] {
         if !name.is_empty() {
-            values::in_folder(std::path::Path::new("/"), field, name)?;
+            values::file_name(field, name)?;
         }
     }
     Ok(())

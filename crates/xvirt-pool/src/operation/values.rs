@@ -51,13 +51,19 @@ pub(crate) fn cpu_limits(parameters: &BTreeMap<String, String>) -> (Option<u32>,
     (weight, number("cap").filter(|cap| *cap > 0))
 }
 
-/// A file in the folder of kernels, and nowhere else.
-pub(crate) fn in_folder(folder: &Path, field: &str, name: &str) -> Result<PathBuf, Failure> {
+/// Requires the name of a file in the host's folder of kernels, and nowhere else.
+pub(crate) fn file_name(field: &str, name: &str) -> Result<(), Failure> {
     let plain = Path::new(name).file_name().is_some_and(|file| file == name);
     if plain && !name.starts_with('.') {
-        return Ok(folder.join(name));
+        return Ok(());
     }
-    Err(codes::invalid_value(field, name, format!("name a file in {}", folder.display())))
+    Err(codes::invalid_value(field, name, "copy the file into the host's folder of kernels, and give its name alone"))
+}
+
+/// A file in the folder of kernels, and nowhere else.
+pub(crate) fn in_folder(folder: &Path, field: &str, name: &str) -> Result<PathBuf, Failure> {
+    file_name(field, name)?;
+    Ok(folder.join(name))
 }
 
 /// A generation ID from XenAPI's two signed numbers.
