@@ -2,6 +2,7 @@
 //! read from the store itself, by a watch from a cursor.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Mutex;
 
 use uuid::Uuid;
@@ -71,6 +72,13 @@ impl News {
             Self::Lost => 2,
             _ => 3,
         }
+    }
+}
+
+/// As the log of the service has it.
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name(), self.body())
     }
 }
 

@@ -53,6 +53,7 @@ impl Inner {
 
     /// Records the end of a task, unless its verb has done so.
     fn close(&self, running: &Running, result: &Result<Value, Failure>) {
+        running.log(result);
         if running.is_open() {
             let (end, result, now) = (running.end(), result.clone(), self.now());
             let _ = self.later.make(&self.objects, move |change| end.record(change, &result, now));

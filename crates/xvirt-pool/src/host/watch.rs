@@ -141,6 +141,7 @@ impl Inner {
     pub(crate) fn tell(&self, vm: Ref<Vm>, news: News) {
         let (uuid, now) = (Uuid::new_v4(), self.now());
         let told = self.objects.change(|change| crate::event::about_vm(change, uuid, vm, &news, now));
+        tracing::warn!(%vm, "{news}");
         if let Err(failure) = told.and_then(|()| self.messages.written(&self.objects, uuid)) {
             tracing::error!(%failure, ?news, "a message cannot be written");
         }
@@ -196,7 +197,8 @@ impl Inner {
             Ok(())
         })?;
         let after = lock(&decided).take();
-        if after.as_ref().and_then(news).is_some() {
+        if let Some(news) = after.as_ref().and_then(news) {
+            tracing::warn!(%vm, "{news}");
             let _ = self.messages.written(&self.objects, uuid);
         }
         Ok(after)
@@ -220,12 +222,12 @@ impl Inner {
             let caller = Caller::Local { uid: rustix::process::geteuid().as_raw() };
             let running = inner.tasks.begin(&caller, "VM.start", Some(vm.to_string()), inner.host, inner.now());
             let started = inner.start(&running, vm, Start { paused: false, resumes: false });
+            running.log(&started);
             // Somebody else may have started it meanwhile.
             let faster = ["VM_BAD_POWER_STATE", "OTHER_OPERATION_IN_PROGRESS", "HANDLE_INVALID"];
             if let Err(failure) = started
                 && !faster.contains(&failure.code.as_str())
             {
-                tracing::error!(%failure, %vm, "a VM cannot be started again");
                 inner.tell(vm, News::Crashed(format!("The VM should be started, and cannot be: {failure}")));
             }
             inner.forget(&running);

@@ -179,6 +179,16 @@ impl Running {
         self.ended.store(true, Ordering::SeqCst);
     }
 
+    /// Logs what came of it.
+    pub(crate) fn log(&self, outcome: &Result<Value, Failure>) {
+        let Origin { verb, caller, object } = &self.origin;
+        let object = object.as_deref().unwrap_or_default();
+        match outcome {
+            Ok(_) => tracing::info!(verb, object, caller, "done"),
+            Err(failure) => tracing::info!(verb, object, caller, %failure, "failed"),
+        }
+    }
+
     /// Whether it is in the store, and its end is not.
     pub(crate) fn is_open(&self) -> bool {
         self.recorded.load(Ordering::SeqCst) && !self.ended.load(Ordering::SeqCst)
