@@ -187,6 +187,9 @@ impl Drop for Host {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
+        if let Ok(groups) = &inner.launcher.groups {
+            groups.remove_parents();
+        }
     }
 }
 

@@ -69,12 +69,19 @@ impl Groups {
     /// Sets the share of CPU time (`cpu.weight`) and the cap in percent of one CPU (`cpu.max`).
     pub(crate) fn limit(&self, vm: Uuid, weight: Option<u32>, cap: Option<u32>) -> io::Result<()> {
         const PERIOD: u64 = 100_000;
+        let set = |name: &str, text: String| {
+            let path = self.of(vm).join(name);
+            fs::write(&path, text).map_err(|error| {
+                let what =
+                    format!("cannot write {}: {error}; the CPU controller must be one of version 2", path.display());
+                io::Error::new(error.kind(), what)
+            })
+        };
         if let Some(weight) = weight {
-            fs::write(self.of(vm).join("cpu.weight"), weight.to_string())?;
+            set("cpu.weight", weight.to_string())?;
         }
         if let Some(cap) = cap {
-            let text = format!("{} {PERIOD}", u64::from(cap) * PERIOD / 100);
-            fs::write(self.of(vm).join("cpu.max"), text)?;
+            set("cpu.max", format!("{} {PERIOD}", u64::from(cap) * PERIOD / 100))?;
         }
         Ok(())
     }
@@ -85,8 +92,14 @@ impl Groups {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!(%error, %vm, "the control group of a VM cannot be removed");
             }
-            // Fails as long as another VM has a group.
-            _ => drop(fs::remove_dir(&self.parent)),
+            _ => self.remove_parents(),
+        }
+    }
+
+    /// Removes the groups above those of VMs. Fails as long as a VM, or another host, has one.
+    pub(crate) fn remove_parents(&self) {
+        if fs::remove_dir(&self.parent).is_ok() {
+            let _ = fs::remove_dir(self.root.join(ALL));
         }
     }
 
