@@ -121,9 +121,9 @@ pub enum VmVerb {
         /// All that run, as when the host goes down; guests that take too long are stopped
         #[arg(long, conflicts_with = "vm")]
         all: bool,
-        /// How long all guests together may take, in seconds
-        #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "all")]
-        patience: u64,
+        /// How long all guests together may take, in seconds [default: 60]
+        #[arg(long, value_name = "SECONDS", requires = "all")]
+        patience: Option<u64>,
     },
     /// Stop a VM at once, as if its power failed
     Stop(OneVm),

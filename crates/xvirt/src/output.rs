@@ -24,10 +24,13 @@ impl Output {
     }
 }
 
+/// The most characters of a cell. What is longer is cut; JSON has it whole.
+const WIDEST: usize = 60;
+
 /// Rows under a head, with columns as wide as they need to be.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> = std::iter::once(head.iter().map(ToString::to_string).collect())
-        .chain(rows.iter().map(|row| row.iter().map(|cell| Plain(cell).to_string()).collect()))
+        .chain(rows.iter().map(|row| row.iter().map(|cell| cut(Plain(cell).to_string())).collect()))
         .collect();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..head.len()).map(|column| width(column).unwrap_or(0)).collect();
@@ -38,6 +41,14 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A text that fits into a cell.
+fn cut(text: String) -> String {
+    match text.char_indices().nth(WIDEST) {
+        Some(_) => text.chars().take(WIDEST - 1).chain(['…']).collect(),
+        None => text,
+    }
 }
 
 /// Lines of names and values; those whose value is empty are left out.
@@ -64,6 +75,8 @@ mod tests {
     fn columns_are_as_wide_as_they_need_to_be_and_control_nothing() {
         let rows = [vec!["a\x1b[2J".to_owned(), "1".to_owned()], vec!["ä".to_owned(), String::new()]];
         assert_eq!(table(&["NAME", "N"], &rows), "NAME   N\na [2J  1\nä\n");
+        let long = table(&["NAME"], &[vec!["a".repeat(100_000)]]);
+        assert_eq!(long, format!("NAME\n{}…\n", "a".repeat(WIDEST - 1)));
         assert_eq!(lines(&[("name", "x\ny".to_owned()), ("none", String::new())]), "name           x y\n");
     }
 }

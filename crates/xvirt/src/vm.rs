@@ -14,6 +14,9 @@ use crate::size::Size;
 use crate::vms::{all as all_vms, shown};
 use crate::{all, console, create, follow};
 
+/// How long guests may take to shut down when all are asked to.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Does what was asked.
 pub async fn run(client: &Client, verb: VmVerb, output: &Output) -> Result<()> {
     match verb {
@@ -30,7 +33,7 @@ pub async fn run(client: &Client, verb: VmVerb, output: &Output) -> Result<()> {
             simple(client, OneVm { vm }, "VM.clean_shutdown", "shut down", output).await
         }
         VmVerb::Shutdown { vm: None, patience, .. } => {
-            all::shut_down(client, Duration::from_secs(patience), output).await
+            all::shut_down(client, patience.map_or(PATIENCE, Duration::from_secs), output).await
         }
         VmVerb::Stop(vm) => simple(client, vm, "VM.hard_shutdown", "stop", output).await,
         VmVerb::Reboot { vm, hard: false } => simple(client, vm, "VM.clean_reboot", "reboot", output).await,
