@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
-use xvirt_pool::model::{Ref, Task};
+use xvirt_pool::model::{DateTime, Ref, Task};
 
 use crate::client::Client;
 use crate::failure::{Failure, Result};
@@ -22,12 +22,11 @@ pub async fn list(client: &Client, output: &Output) -> Result<()> {
     let (tasks, records): (Vec<Task>, Vec<Value>) = tasks.into_iter().unzip();
     output.print(&records, || {
         let rows = tasks.iter().map(|task| {
-            let progress = format!("{:.0} %", task.progress.clamp(0.0, 1.0) * 100.0);
             vec![
                 task.name_label.clone(),
                 task.status.to_string(),
-                progress,
-                task.created.to_string(),
+                progress(task),
+                readable(task.created),
                 task.uuid.clone(),
             ]
         });
@@ -41,15 +40,16 @@ pub async fn show(client: &Client, task: &str, output: &Output) -> Result<()> {
     let record = record.map_err(|failure| failure.doing(format!("cannot show the task {task}")))?;
     let task: Task = read(record.clone())?;
     output.print(&record, || {
-        let ended = task.finished != xvirt_pool::model::DateTime::EPOCH;
+        let progress = progress(&task);
+        let ended = task.finished != DateTime::EPOCH;
         lines(&[
             ("name", task.name_label),
             ("description", task.name_description),
             ("uuid", task.uuid),
             ("status", task.status.to_string()),
-            ("progress", format!("{:.0} %", task.progress.clamp(0.0, 1.0) * 100.0)),
-            ("created", task.created.to_string()),
-            ("ended", if ended { task.finished.to_string() } else { String::new() }),
+            ("progress", progress),
+            ("created", readable(task.created)),
+            ("ended", if ended { readable(task.finished) } else { String::new() }),
             ("result", task.result),
             ("error", task.error_info.join("; ")),
         ])
@@ -61,6 +61,24 @@ pub async fn cancel(client: &Client, task: &str, output: &Output) -> Result<()> 
     let done = client.call("task.cancel", vec![json!(reference(task)?)]).await;
     done.map_err(|failure| failure.doing(format!("cannot cancel the task {task}")))?;
     output.print(&json!({ "uuid": task }), String::new)
+}
+
+/// How far a task is, as long as it goes on.
+fn progress(task: &Task) -> String {
+    if task.finished == DateTime::EPOCH {
+        format!("{:.0} %", task.progress.clamp(0.0, 1.0) * 100.0)
+    } else {
+        String::new()
+    }
+}
+
+/// A time in UTC. XenAPI writes it as 20261130T15:46:53Z.
+fn readable(time: DateTime) -> String {
+    let text = time.to_string();
+    match (text.get(..4), text.get(4..6), text.get(6..8), text.get(9..17)) {
+        (Some(year), Some(month), Some(day), Some(clock)) => format!("{year}-{month}-{day} {clock}Z"),
+        _ => text,
+    }
 }
 
 fn reference(task: &str) -> Result<String> {
