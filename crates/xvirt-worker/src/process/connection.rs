@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use xvirt_core::console::ConnectionAttachment;
 
 use super::Worker;
+use super::history::Next;
 use super::verbs::{self, Done};
 use crate::protocol::{
     Answer, Frame, Outcome, Reply, Request, VERSIONS, Versions, common_features, decode_request, encode, receive, send,
@@ -92,14 +93,31 @@ fn wait_for(worker: &Worker, socket: &UnixStream, events: PollFlags) -> Result<(
     }
 }
 
-/// Sends events until the worker ends or the peer is gone. A peer that does not read keeps only this thread waiting, and
+/// Sends events until the worker ends or the peer hangs up. A peer that does not read keeps only this thread waiting, and
 /// is given up after a while.
 fn events(worker: &Worker, socket: &UnixStream, mut after: u64) -> Result<()> {
-    while let Some(event) = worker.history.next(after) {
-        send(socket, &encode(&event)?, &[])?;
-        after = event.sequence;
+    let cannot = |errno: Errno| Error::io("cannot wait for events", &errno.into());
+    let listener = worker.history.listen().map_err(cannot)?;
+    loop {
+        match worker.history.next(after) {
+            Next::Event(event) => {
+                send(socket, &encode(&event)?, &[])?;
+                after = event.sequence;
+            }
+            Next::Over => return Ok(()),
+            Next::Later => {
+                // Most VMs are quiet for days, and those who listened to them are long gone.
+                let mut waiting = [PollFd::new(socket, PollFlags::empty()), PollFd::new(&*listener, PollFlags::IN)];
+                match poll(&mut waiting, None) {
+                    Ok(_) if !waiting[0].revents().is_empty() => return Ok(()),
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(errno) => return Err(cannot(errno)),
+                }
+                // Fails if there was nothing to read.
+                let _ = rustix::io::read(&*listener, &mut [0; 8]);
+            }
+        }
     }
-    Ok(())
 }
 
 /// Waits until the peer of a console hangs up or, once the worker ends, the rest of the output is sent.

@@ -140,3 +140,18 @@ fn other_users_are_refused() {
         assert_eq!(asked.join().unwrap(), answered, "{user}");
     }
 }
+
+#[test]
+fn whoever_listened_to_a_quiet_vm_and_left_is_forgotten() {
+    let host = host!();
+    let worker = Worker::start();
+    worker.run(&Parts::new(&host, &ticking()));
+    // More than a worker serves at once. Nothing happens meanwhile that would be sent to them.
+    for number in 0..100 {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        let listen = || xvirt_worker::Connection::over(worker.stream())?.events(u64::MAX);
+        while let Err(error) = listen() {
+            assert!(std::time::Instant::now() < deadline, "{number}: {error}");
+        }
+    }
+}
