@@ -38,7 +38,8 @@ pub(crate) fn config(records: &Records, kernels: &Path) -> Result<VmConfig, Fail
         .memory(bytes(vm.memory_static_max))
         .on_crash(on_crash(vm.actions_after_crash))
         .boot(boot(vm, !records.disks.is_empty(), kernels)?);
-    if vm.memory_dynamic_max > 0 && vm.memory_dynamic_max < vm.memory_static_max {
+    // A balloon, if the range says that the guest's memory may change.
+    if vm.memory_dynamic_max > 0 && vm.memory_dynamic_min < vm.memory_static_max {
         config = config.memory_target(bytes(vm.memory_dynamic_max));
     }
     if let Some(generation) = generation(&vm.generation_id) {

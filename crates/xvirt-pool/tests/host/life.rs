@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
+use xvirt_core::demo::{CommandLine, Mode};
+
 use crate::needs_kvm;
-use crate::support::{Place, ticking, workers_of};
+use crate::support::{Place, record, ticking, workers_of};
 
 #[test]
 fn a_vm_runs_on_while_its_service_is_away() {
@@ -37,4 +39,33 @@ fn a_vm_runs_on_while_its_service_is_away() {
     assert_eq!(service.ok("VM.get_all", []), json!([]));
     assert!(workers_of(&place.run()).is_empty());
     assert_eq!(std::fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+}
+
+#[test]
+fn the_balloon_of_a_running_vm_follows_its_dynamic_memory() {
+    const MIB: u64 = 1 << 20;
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let mut ballooned = record("balloon", &CommandLine::new([Mode::Balloon]));
+    ballooned["memory_static_min"] = json!(32 * MIB);
+    ballooned["memory_dynamic_min"] = json!(32 * MIB);
+    let vm = service.ok("VM.create", [ballooned]);
+    service.ok("VM.start", [vm.clone(), json!(false), json!(false)]);
+    let mut console = service.console(&vm);
+    console.expect("balloon: touched=4096");
+    service.ok("VM.set_memory_dynamic_range", [vm.clone(), json!(32 * MIB), json!(52 * MIB)]);
+    console.expect("balloon: pages=3072");
+    assert_eq!(service.field("VM", &vm, "memory_target"), 52 * MIB);
+    let too_little = service.code("VM.set_memory_dynamic_max", [vm.clone(), json!(MIB)]);
+    assert_eq!(too_little, "MEMORY_CONSTRAINT_VIOLATION");
+    service.ok("VM.set_memory_dynamic_max", [vm.clone(), json!(64 * MIB)]);
+    console.expect("balloon: pages=0");
+    service.ok("VM.hard_shutdown", [vm]);
+
+    // Its range says that its memory never changes, so it has no balloon.
+    let fixed = service.create("fixed", &ticking());
+    service.ok("VM.start", [fixed.clone(), json!(false), json!(false)]);
+    service.ok("VM.set_memory_dynamic_range", [fixed.clone(), json!(64 * MIB), json!(64 * MIB)]);
+    service.ok("VM.hard_shutdown", [fixed]);
 }
