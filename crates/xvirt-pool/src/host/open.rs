@@ -90,15 +90,13 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
         watchers: Mutex::default(),
         closing: AtomicBool::new(false),
     });
-    let first = inner.describe_host()?;
+    inner.describe_host()?;
     inner.abandon_earlier()?;
-    let restarts = inner.adopt()?;
+    let mut restarts: BTreeSet<Ref<Vm>> = inner.adopt()?.into_iter().collect();
     inner.end_tasks()?;
     inner.clean()?;
+    restarts.extend(inner.power_on()?);
     restarts.into_iter().for_each(|vm| inner.start_by_itself(vm));
-    if first {
-        inner.power_on()?;
-    }
     Ok(inner)
 }
 
@@ -152,17 +150,16 @@ fn identity(path: &Path) -> Result<Uuid, Failure> {
 }
 
 impl Inner {
-    /// Writes the records of this host, its pool and its first repository. `true` if the host was started again since.
-    fn describe_host(&self) -> Result<bool, Failure> {
+    /// Writes the records of this host, its pool and its first repository, as far as they have changed: a service begins
+    /// on a full store too.
+    fn describe_host(&self) -> Result<(), Failure> {
         let uuid = self.host.uuid().unwrap_or_default();
-        let boot_key = crate::objects::beside_of(self.host, "boot");
         let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
         let (repository, metrics, now) = (Uuid::new_v4(), Uuid::new_v4(), self.now());
         let memory = i64::try_from(self.report.memory().total).unwrap_or(i64::MAX);
         self.objects.change(|change| {
-            let first = change.beside::<String>(&boot_key)?.as_deref() != Some(self.boot.as_str());
-            change.put_beside(&boot_key, &self.boot)?;
-            let mut host = change.find(self.host)?.unwrap_or_else(|| Host {
+            let known = change.find(self.host)?;
+            let mut host = known.clone().unwrap_or_else(|| Host {
                 uuid: uuid.to_string(),
                 name_label: name.clone(),
                 ..Host::default()
@@ -173,15 +170,19 @@ impl Inner {
             if host.metrics.is_null() {
                 host.metrics = Ref::new(metrics);
             }
-            let measured = HostMetrics {
-                uuid: host.metrics.uuid().unwrap_or_default().to_string(),
-                memory_total: memory,
-                live: true,
-                last_updated: now,
-                ..change.find(host.metrics)?.unwrap_or_default()
-            };
-            change.put(host.metrics, &measured)?;
-            let mut pool = change.find(self.pool)?.unwrap_or_else(|| Pool {
+            let measured = change.find(host.metrics)?.unwrap_or_default();
+            if !measured.live || measured.memory_total != memory {
+                let measured = HostMetrics {
+                    uuid: host.metrics.uuid().unwrap_or_default().to_string(),
+                    memory_total: memory,
+                    live: true,
+                    last_updated: now,
+                    ..measured
+                };
+                change.put(host.metrics, &measured)?;
+            }
+            let known_pool = change.find(self.pool)?;
+            let mut pool = known_pool.clone().unwrap_or_else(|| Pool {
                 uuid: self.pool.uuid().unwrap_or_default().to_string(),
                 master: self.host,
                 // Otherwise no VM would start with the host, whatever its record says.
@@ -194,9 +195,13 @@ impl Inner {
                 pool.default_sr = sr;
                 pool.suspend_image_sr = sr;
             }
-            change.put(self.pool, &pool)?;
-            change.put(self.host, &host)?;
-            Ok(first)
+            if known_pool.as_ref() != Some(&pool) {
+                change.put(self.pool, &pool)?;
+            }
+            if known.as_ref() != Some(&host) {
+                change.put(self.host, &host)?;
+            }
+            Ok(())
         })
     }
 
@@ -470,18 +475,29 @@ impl Inner {
         Ok(())
     }
 
-    /// Starts the VMs that are to run whenever the host does. As XenServer has it, both the pool and the VM must say so.
-    fn power_on(self: &Arc<Self>) -> Result<(), Failure> {
+    /// The VMs that are to start because the host did. As XenServer has it, both the pool and the VM must say so. That they
+    /// are to start is in the store before the start of the host counts as seen, so that no end of this service loses it.
+    fn power_on(&self) -> Result<Vec<Ref<Vm>>, Failure> {
+        let key = crate::objects::beside_of(self.host, "boot");
+        if self.objects.beside::<String>(&key)?.as_deref() == Some(self.boot.as_str()) {
+            return Ok(Vec::new());
+        }
         let wants = |config: &BTreeMap<String, String>| config.get("auto_poweron").is_some_and(|value| value == "true");
-        if !wants(&self.objects.get(self.pool)?.other_config) {
-            return Ok(());
-        }
+        let all = wants(&self.objects.get(self.pool)?.other_config);
+        let mut starting = Vec::new();
         for (vm, record) in self.objects.all::<Vm>()? {
-            if wants(&record.other_config) && record.power_state == VmPowerState::Halted && !record.is_a_template {
-                self.start_by_itself(vm);
+            let halted = record.power_state == VmPowerState::Halted && !record.is_a_template;
+            if !all || !halted || !wants(&record.other_config) {
+                continue;
             }
+            self.objects.change(|change| {
+                let owner = slot::owner_of(change, vm)?;
+                change.put_beside(&Owner::key(vm), &Owner { restart: true, ..owner })
+            })?;
+            starting.push(vm);
         }
-        Ok(())
+        self.objects.change(|change| change.put_beside(&key, &self.boot))?;
+        Ok(starting)
     }
 }
 

@@ -196,8 +196,6 @@ fn vms_are_started_with_the_host_if_the_pool_and_they_say_so() {
     let service = open();
     let (auto, plain) = (service.create("auto", &ticking()), service.create("plain", &ticking()));
     service.ok("VM.add_to_other_config", [auto.clone(), json!("auto_poweron"), json!("true")]);
-    let pool = service.ok("pool.get_all", [])[0].clone();
-    service.ok("pool.add_to_other_config", [pool, json!("auto_poweron"), json!("true")]);
     start(&service, &plain);
     drop(service);
     // A service that begins is no start of the host.
@@ -210,6 +208,14 @@ fn vms_are_started_with_the_host_if_the_pool_and_they_say_so() {
     service.wait("VM", &auto, "power_state", "Running");
     assert_eq!(service.power_state(&plain), "Halted");
     assert_eq!(service.messages(&plain)[0].0, "VM_LOST_WITH_HOST");
+
+    // Only a new pool says so by itself.
+    let pool = service.ok("pool.get_all", [])[0].clone();
+    service.ok("pool.remove_from_other_config", [pool, json!("auto_poweron")]);
+    service.ok("VM.hard_shutdown", [auto.clone()]);
+    drop(service);
+    clock.restart();
+    assert_eq!(open().power_state(&auto), "Halted");
 }
 
 #[test]
