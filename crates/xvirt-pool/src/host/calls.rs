@@ -12,6 +12,9 @@ use crate::operation::arguments::Arguments;
 use crate::operation::{Caller, Failure, accessor, codes};
 use crate::task::{self, Running};
 
+/// The verbs of VMs that take as long as a guest does.
+const WAIT_FOR_GUESTS: [&str; 2] = ["clean_shutdown", "clean_reboot"];
+
 impl Inner {
     /// Calls a verb: see [`Verbs::call`](crate::operation::Verbs::call).
     pub(crate) fn call(self: &Arc<Self>, caller: &Caller, verb: &str, given: Vec<Value>) -> Result<Value, Failure> {
@@ -40,9 +43,11 @@ impl Inner {
         self.objects.change(|change| running.record(change)).inspect_err(|_| self.forget(&running))?;
         running.set_recorded();
         let task = running.reference();
-        let (inner, name, ended) = (Arc::clone(self), name.to_owned(), Arc::clone(&running));
-        let submitted = self.jobs.submit(move || {
-            let result = running.check().and_then(|()| inner.own(&running, table, &name, &arguments));
+        let (inner, owned, ended) = (Arc::clone(self), name.to_owned(), Arc::clone(&running));
+        let waits = table.name == "VM" && WAIT_FOR_GUESTS.contains(&name)
+            || name == "unplug" && matches!(table.name, "VBD" | "VIF");
+        let submitted = self.jobs.submit(waits, move || {
+            let result = running.check().and_then(|()| inner.own(&running, table, &owned, &arguments));
             inner.close(&running, &result);
         });
         if let Err(failure) = submitted {

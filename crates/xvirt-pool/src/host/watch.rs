@@ -218,7 +218,7 @@ impl Inner {
     /// Starts a VM because it is configured so.
     pub(crate) fn start_by_itself(self: &Arc<Self>, vm: Ref<Vm>) {
         let inner = Arc::clone(self);
-        let submitted = self.jobs.submit(move || {
+        let submitted = self.jobs.submit(false, move || {
             let caller = Caller::Local { uid: rustix::process::geteuid().as_raw() };
             let running = inner.tasks.begin(&caller, "VM.start", Some(vm.to_string()), inner.host, inner.now());
             let started = inner.start(&running, vm, Start { paused: false, resumes: false });
