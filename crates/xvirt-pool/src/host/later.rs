@@ -13,6 +13,12 @@ use crate::sync::lock;
 
 /// How often it is tried again.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// How often one is tried that fails for another reason than a full store, before it is given up: it must not keep those
+/// behind it from being made for ever.
+const ATTEMPTS: u32 = 600;
+
+/// The code of a full store.
+const FULL: &str = "OUT_OF_SPACE";
 
 type Made = Box<dyn FnMut(&mut Change<'_>) -> Result<(), Failure> + Send>;
 
@@ -28,6 +34,8 @@ pub(crate) struct Later {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Made>,
+    /// How often the first one has failed for another reason than a full store.
+    failed: u32,
     /// Whether the first one is being tried.
     trying: bool,
     closed: bool,
@@ -76,10 +84,18 @@ impl Later {
             let made = objects.change(&mut change);
             let mut state = lock(&self.state);
             state.trying = false;
-            if made.is_err() {
-                state.waiting.push_front(change);
-                return false;
+            match made {
+                Ok(()) => {}
+                Err(failure) if failure.code != FULL && state.failed >= ATTEMPTS => {
+                    tracing::error!(%failure, "what has happened cannot be recorded, and is given up");
+                }
+                Err(failure) => {
+                    state.failed += u32::from(failure.code != FULL);
+                    state.waiting.push_front(change);
+                    return false;
+                }
             }
+            state.failed = 0;
         }
     }
 

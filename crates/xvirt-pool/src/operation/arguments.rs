@@ -5,6 +5,22 @@ use serde_json::Value;
 use super::{Failure, codes};
 use crate::model::{Call, Class, ClassTable, Record, Ref};
 
+/// The most bytes of a record that a client writes. What the service adds to it must still fit into the store.
+const LARGEST_RECORD: usize = 256 << 10;
+
+/// Refuses a record that is too large for the store.
+///
+/// # Errors
+/// `INVALID_VALUE`
+pub(crate) fn require_small(table: &ClassTable, record: &Value) -> Result<(), Failure> {
+    let size = record.to_string().len();
+    if size <= LARGEST_RECORD {
+        return Ok(());
+    }
+    let remedy = format!("keep less in it: a record has at most {LARGEST_RECORD} bytes");
+    Err(codes::invalid_value(table.name, format!("{size} bytes"), remedy))
+}
+
 /// The parameters of one call, each of the type that the table says.
 #[derive(Debug)]
 pub(crate) struct Arguments {
@@ -64,6 +80,7 @@ impl Arguments {
         let Value::Object(given) = self.value(index) else {
             return Err(Failure::new("FIELD_TYPE_ERROR", ["args"]));
         };
+        require_small(R::TABLE, &Value::Object(given.clone()))?;
         for (name, value) in &given {
             if let Some(field) = R::TABLE.field(name) {
                 R::TABLE.conform_set(field, value.clone())?;
