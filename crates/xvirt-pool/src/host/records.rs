@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use uuid::Uuid;
+use xvirt_worker::protocol::Request;
 
 use super::calls::uuid_of;
 use super::owner::Owner;
@@ -10,7 +11,7 @@ use crate::model::{
     Call, Class, ClassTable, Host, Message, Network, Record, Ref, Vbd, Vdi, Vif, Vm, VmOperations, VmPowerState,
 };
 use crate::objects::Change;
-use crate::operation::arguments::Arguments;
+use crate::operation::arguments::{Arguments, require_small};
 use crate::operation::{Failure, accessor, codes, create, power};
 use crate::sync::lock;
 
@@ -21,8 +22,8 @@ const VM_SETTERS: [(&str, &str, bool); 12] = [
     ("set_actions_after_crash", "actions_after_crash", false),
     ("set_blocked_operations", "blocked_operations", false),
     ("set_domain_type", "domain_type", true),
-    ("set_memory_dynamic_max", "memory_dynamic_max", true),
-    ("set_memory_dynamic_min", "memory_dynamic_min", true),
+    ("set_memory_dynamic_max", "memory_dynamic_max", false),
+    ("set_memory_dynamic_min", "memory_dynamic_min", false),
     ("set_memory_static_max", "memory_static_max", true),
     ("set_memory_static_min", "memory_static_min", true),
     ("set_other_config", "other_config", false),
@@ -99,9 +100,15 @@ impl Inner {
             return Ok(());
         }
         let record = Value::Object(record);
+        require_small(table, &record)?;
         create::check(table, &record)?;
         if table.name == Vm::TABLE.name {
             let mut record = Vm::from_value(record)?;
+            let before = change.get(Ref::<Vm>::new(uuid))?;
+            if record.is_a_template && !before.is_a_template {
+                // A template cannot be powered off, so it must not run.
+                power::require(&before, Ref::new(uuid), VmOperations::MakeIntoTemplate)?;
+            }
             return slot::put(change, Ref::new(uuid), &mut record);
         }
         change.put_value(table, uuid, &record)
@@ -130,26 +137,40 @@ impl Inner {
             _ => return Err(codes::not_implemented(&format!("VM.{name}"))),
         };
         let values: Vec<_> = fields.iter().enumerate().map(|(at, field)| (*field, arguments.value(at + 1))).collect();
-        self.change_vm(vm, true, &values)
+        self.change_vm(vm, name != "set_memory_dynamic_range", &values)
     }
 
     fn change_vm(&self, vm: Ref<Vm>, halted: bool, values: &[(&str, Value)]) -> Result<Value, Failure> {
-        let uuid = vm.uuid().ok_or_else(|| codes::handle_invalid("VM", vm))?;
-        self.objects.change(|change| {
-            let Some(Value::Object(mut record)) = change.value(Vm::TABLE, uuid)? else {
-                return Err(codes::handle_invalid("VM", vm));
-            };
-            let state = Vm::from_value(Value::Object(record.clone()))?.power_state;
-            if halted && state != VmPowerState::Halted {
-                return Err(power::bad_power_state(vm, &[VmPowerState::Halted], state));
+        let changed = |record: &Vm| {
+            if halted && record.power_state != VmPowerState::Halted {
+                return Err(power::bad_power_state(vm, &[VmPowerState::Halted], record.power_state));
             }
+            if halted {
+                power::require_idle(record, vm)?;
+            }
+            let mut new = record.to_value()?;
             for (name, value) in values {
                 let Some(field) = Vm::TABLE.field(name) else { continue };
-                record.insert((*name).to_owned(), Vm::TABLE.conform_set(field, value.clone())?);
+                new[*name] = Vm::TABLE.conform_set(field, value.clone())?;
             }
-            let record = Value::Object(record);
-            create::check(Vm::TABLE, &record)?;
-            slot::put(change, vm, &mut Vm::from_value(record)?)
+            create::check(Vm::TABLE, &new)?;
+            Ok(Vm::from_value(new)?)
+        };
+        let before = self.objects.get(vm)?;
+        let after = changed(&before)?;
+        let worker = vm.uuid().and_then(|uuid| self.worker(uuid));
+        let worker = worker.filter(|_| after.memory_dynamic_max != before.memory_dynamic_max);
+        if let Some(worker) = &worker {
+            // The guest first: a record that it does not follow would be wrong.
+            let target = u64::try_from(after.memory_dynamic_max).unwrap_or(0);
+            worker.ask(&Request::SetMemoryTarget { target }, &[]).map_err(|error| codes::of_worker(&error))?;
+        }
+        self.objects.change(|change| {
+            let mut record = changed(&change.get(vm)?)?;
+            if worker.is_some() {
+                record.memory_target = record.memory_dynamic_max;
+            }
+            slot::put(change, vm, &mut record)
         })?;
         Ok(Value::Null)
     }

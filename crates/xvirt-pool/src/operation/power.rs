@@ -42,15 +42,26 @@ pub(crate) fn require(vm: &Vm, of: Ref<Vm>, operation: VmOperations) -> Result<(
         return Err(Failure::new("VM_IS_TEMPLATE", [of.to_string(), operation.to_string()])
             .with_remedy("clone the template, and use the clone"));
     }
-    if let Some((task, other)) = vm.current_operations.iter().find(|(_, other)| !goes_beside(operation, **other)) {
-        let parameters = ["VM".to_owned(), of.to_string(), other.to_string(), task.clone()];
-        return Err(Failure::new("OTHER_OPERATION_IN_PROGRESS", parameters).with_remedy("wait for that task to end"));
-    }
+    require_none(vm, of, |other| !goes_beside(operation, other))?;
     let expected = states(operation);
     if !expected.contains(&vm.power_state) {
         return Err(bad_power_state(of, expected, vm.power_state));
     }
     Ok(())
+}
+
+/// Checks that nothing is done with a VM, so that what it is built from does not change meanwhile.
+///
+/// # Errors
+/// `OTHER_OPERATION_IN_PROGRESS`
+pub(crate) fn require_idle(vm: &Vm, of: Ref<Vm>) -> Result<(), Failure> {
+    require_none(vm, of, |_| true)
+}
+
+fn require_none(vm: &Vm, of: Ref<Vm>, excludes: impl Fn(VmOperations) -> bool) -> Result<(), Failure> {
+    let Some((task, other)) = vm.current_operations.iter().find(|(_, other)| excludes(**other)) else { return Ok(()) };
+    let parameters = ["VM".to_owned(), of.to_string(), other.to_string(), task.clone()];
+    Err(Failure::new("OTHER_OPERATION_IN_PROGRESS", parameters).with_remedy("wait for that task to end"))
 }
 
 /// The error for a verb that needs another power state.
