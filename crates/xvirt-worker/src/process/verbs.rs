@@ -72,6 +72,7 @@ fn of_vm(guest: &Guest, request: Request, mut received: Received) -> Result<Answ
             return suspend(guest, file);
         }
         Request::HandOver { channel } => return hand_over::hand_over(guest, received.take(channel, "the channel")?),
+        Request::ResolveHandOver { moved } => vm.resolve_migration(moved)?,
         Request::PlugDisk(disk) => return plug_disk(guest, &disk, received),
         Request::UnplugDisk { position, timeout } => vm.unplug_disk(place(position)?, limit(timeout))?,
         Request::ResizeDisk { position, size } => vm.resize_disk(place(position)?, size)?,

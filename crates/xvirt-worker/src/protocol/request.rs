@@ -75,6 +75,14 @@ pub enum Request {
     /// Takes over the VM of another worker of this host, instead of a build. When this is answered, the guest runs here;
     /// if it fails, this worker ends.
     TakeOver(Box<TakeOver>),
+    /// Decides a hand-over whose other worker was lost, after which the VM stays paused here: the guest may have run there.
+    /// Waits for a hand-over that still goes on. If there is nothing to decide, it fails with
+    /// [`kind::INVALID_STATE`](crate::kind::INVALID_STATE).
+    ResolveHandOver {
+        /// Whether the guest has run there: then it must not go on here, and this worker ends. If it has not and never
+        /// will, it goes on here.
+        moved: bool,
+    },
     /// Plugs a disk in.
     PlugDisk(NewDisk),
     /// Unplugs the disk at a position.

@@ -164,3 +164,22 @@ fn a_worker_that_dies_while_it_takes_over_leaves_the_guest_where_it_is() {
     let tick = console.tick();
     assert_eq!(console.tick(), tick + 1);
 }
+
+#[test]
+fn a_hand_over_is_not_decided_twice() {
+    let host = host!();
+    let (old, new) = (Worker::start(), Worker::start());
+    old.run(&Parts::new(&host, &ticking().shared_memory()));
+    let mut console = old.console();
+    let tick = console.tick();
+    for moved in [true, false] {
+        let refused = old.connect().call(&Request::ResolveHandOver { moved }, &[]).unwrap_err();
+        assert_eq!(refused.kind(), xvirt_worker::kind::INVALID_STATE, "{refused}");
+    }
+    assert_eq!(console.tick(), tick + 1);
+    let (sent, _) = hand_over(&host, &old, &new, &[]);
+    sent.unwrap();
+    let refused = new.connect().call(&Request::ResolveHandOver { moved: true }, &[]).unwrap_err();
+    assert_eq!(refused.kind(), xvirt_worker::kind::INVALID_STATE, "{refused}");
+    new.console().expect(&format!("tick {}\r", tick + 10));
+}
