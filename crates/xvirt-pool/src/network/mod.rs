@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use xvirt_core::net::Tap;
 
 use crate::model::{Network, Vif};
+use crate::operation::values::mtu;
 use crate::operation::{Failure, codes};
 
 /// Makes the tap of a VIF, and adds it to the bridge of its network.
@@ -14,12 +15,7 @@ use crate::operation::{Failure, codes};
 pub(crate) fn open_tap(vif: &Vif, network: &Network) -> Result<Tap, Failure> {
     let failed = |error: xvirt_core::Error| codes::of_core(&error);
     let tap = Tap::create(None).map_err(failed)?;
-    let mtu = if vif.mtu > 0 { vif.mtu } else { network.mtu };
-    if let Ok(mtu) = u32::try_from(mtu)
-        && mtu > 0
-    {
-        tap.set_mtu(mtu).map_err(failed)?;
-    }
+    tap.set_mtu(mtu(vif, network).into()).map_err(failed)?;
     tap.attach_to_bridge(&network.bridge).map_err(failed)?;
     tap.set_up().map_err(failed)?;
     Ok(tap)

@@ -7,12 +7,16 @@ use uuid::Uuid;
 use xvirt_core::config::{ByteSize, RateLimit};
 
 use super::{Failure, codes};
+use crate::model::{Network, Vif};
 
 /// The scale of Xen's CPU weights, and that of control groups.
 const XEN_WEIGHT: u32 = 256;
 const GROUP_WEIGHT: u32 = 100;
 /// The most weight of a control group (`cpu.weight`).
 const MAX_GROUP_WEIGHT: u32 = 10_000;
+/// What taps have at first.
+const ETHERNET_MTU: u16 = 1500;
+
 /// The limits of a disk or a network interface.
 ///
 /// # Errors
@@ -66,6 +70,12 @@ pub(crate) fn in_folder(folder: &Path, field: &str, name: &str) -> Result<PathBu
     Ok(folder.join(name))
 }
 
+/// The bytes of a packet on a network interface. A worker cannot ask its tap.
+pub(crate) fn mtu(vif: &Vif, network: &Network) -> u16 {
+    let given = [vif.mtu, network.mtu].into_iter().find(|mtu| *mtu > 0);
+    given.and_then(|mtu| u16::try_from(mtu).ok()).unwrap_or(ETHERNET_MTU)
+}
+
 /// A generation ID from XenAPI's two signed numbers.
 pub(crate) fn generation(text: &str) -> Option<Uuid> {
     let (high, low) = text.split_once(':')?;
@@ -108,6 +118,13 @@ mod tests {
         assert_eq!(limit("ratelimit", &parameters("kbps", "8"), "").unwrap_err().code, "VALUE_NOT_SUPPORTED");
         assert_eq!(limit("ratelimit", &parameters("bytes_burst", "0"), "").unwrap_err().code, "INVALID_VALUE");
         assert_eq!(limit("ionice", &BTreeMap::new(), "").unwrap_err().code, "VALUE_NOT_SUPPORTED");
+    }
+
+    #[test]
+    fn a_network_interface_always_has_an_mtu() {
+        let of =
+            |vif, network| mtu(&Vif { mtu: vif, ..Vif::default() }, &Network { mtu: network, ..Network::default() });
+        assert_eq!([of(9000, 1400), of(0, 1400), of(0, 0), of(-1, 0), of(70_000, 0)], [9000, 1400, 1500, 1500, 1500]);
     }
 
     #[test]

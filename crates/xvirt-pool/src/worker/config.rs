@@ -9,7 +9,7 @@ use xvirt_core::disk::ImageFormat;
 use xvirt_core::net::MacAddress;
 
 use crate::model::{Network, OnCrashBehaviour, Vbd, VbdMode, Vdi, Vif, Vm};
-use crate::operation::values::{generation, in_folder, limit};
+use crate::operation::values::{generation, in_folder, limit, mtu};
 use crate::operation::{Failure, codes};
 
 /// How many characters a serial number has.
@@ -37,6 +37,8 @@ pub(crate) fn config(records: &Records, kernels: &Path) -> Result<VmConfig, Fail
         .vcpus(u32::try_from(vm.vcpus_at_startup).unwrap_or(0))
         .memory(bytes(vm.memory_static_max))
         .on_crash(on_crash(vm.actions_after_crash))
+        // Which another worker can take over.
+        .shared_memory()
         .boot(boot(vm, !records.disks.is_empty(), kernels)?);
     // A balloon, if the range says that the guest's memory may change.
     if vm.memory_dynamic_max > 0 && vm.memory_dynamic_min < vm.memory_static_max {
@@ -80,13 +82,9 @@ pub(crate) fn nic(vif: &Vif, network: &Network) -> Result<Nic, Failure> {
     let mac: MacAddress = vif.mac.parse().map_err(|_| {
         Failure::new("MAC_INVALID", [vif.mac.clone()]).with_remedy("write it as 02:00:00:00:00:01, unicast")
     })?;
-    let mtu = if vif.mtu > 0 { vif.mtu } else { network.mtu };
     let both = limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params, "kbps")?;
-    let nic = Nic::new_tap().mac(mac).bridge(&network.bridge).receive_limit(both).transmit_limit(both);
-    Ok(match u16::try_from(mtu) {
-        Ok(mtu) if mtu > 0 => nic.mtu(mtu),
-        _ => nic,
-    })
+    let nic = Nic::new_tap().mac(mac).bridge(&network.bridge).mtu(mtu(vif, network));
+    Ok(nic.receive_limit(both).transmit_limit(both))
 }
 
 fn boot(vm: &Vm, has_disk: bool, kernels: &Path) -> Result<Boot, Failure> {
