@@ -170,6 +170,7 @@ impl Inner {
             "hard_reboot" => self.at_once(running, vm, VmOperations::HardReboot, &Request::HardReboot),
             "pause" => self.at_once(running, vm, VmOperations::Pause, &Request::Pause),
             "unpause" => self.at_once(running, vm, VmOperations::Unpause, &Request::Unpause),
+            "xvirt_upgrade_worker" => self.upgrade_worker(running, vm),
             "clone" => self.clone_vm(running, vm, &arguments.text(1)),
             "provision" => self.provision(vm),
             "destroy" => self.destroy_vm(vm),

@@ -5,15 +5,17 @@ use uuid::Uuid;
 use xvirt_core::net::MacAddress;
 use xvirt_worker::protocol::{Answer, Json, Request};
 
+use super::observe::Positions;
 use super::records::{forget_vbd, forget_vif};
 use super::stop::milliseconds;
 use super::{Inner, slot};
 use crate::host::storage::will_write;
-use crate::model::{ClassTable, Network, Ref, Vbd, VbdMode, Vdi, Vif, Vm, VmPowerState};
+use crate::model::{ClassTable, Network, Ref, Vbd, VbdMode, Vdi, Vif, Vm, VmOperations, VmPowerState};
 use crate::operation::arguments::Arguments;
 use crate::operation::values;
 use crate::operation::{Failure, codes, create, power};
 use crate::sync::lock;
+use crate::worker::config::Records;
 use crate::worker::parts;
 
 /// How long a guest may take to let go of a device.
@@ -250,8 +252,33 @@ impl Inner {
 
     fn worker_of(&self, vm: Ref<Vm>) -> Result<std::sync::Arc<crate::worker::Worker>, Failure> {
         let record = self.objects.get(vm)?;
+        // What is plugged in meanwhile would be in the old worker only.
+        power::require_none(&record, vm, |operation| operation == VmOperations::PoolMigrate)?;
         self.live(vm).ok_or_else(|| power::bad_power_state(vm, &IN_MEMORY, record.power_state))
     }
+}
+
+/// Writes which devices a VM has.
+pub(crate) fn set_attached(
+    change: &mut crate::objects::Change<'_>,
+    records: &Records,
+    positions: &Positions,
+) -> Result<(), Failure> {
+    for (uuid, ..) in &records.disks {
+        let vbd = Ref::<Vbd>::new(*uuid);
+        if let Some(mut record) = change.find(vbd)? {
+            record.currently_attached = positions.disks.contains_key(uuid);
+            change.put(vbd, &record)?;
+        }
+    }
+    for (uuid, ..) in &records.nics {
+        let vif = Ref::<Vif>::new(*uuid);
+        if let Some(mut record) = change.find(vif)? {
+            record.currently_attached = positions.nics.contains_key(uuid);
+            change.put(vif, &record)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a disk may get another VBD.

@@ -17,11 +17,12 @@ use xvirt_worker::protocol::Description;
 use super::observe::{self, Positions};
 use super::owner::{Owner, Phase};
 use super::plan::{self, Observed, Recovery};
-use super::start::{power_state, promised, set_running};
-use super::{HostOptions, Inner, Ledger, slot};
+use super::settle::Settled;
+use super::start::{power_state, promised, set_running, version};
+use super::{HostOptions, Inner, Ledger, devices, slot};
 use crate::ErrorKind;
 use crate::event::Messages;
-use crate::model::{Class, Host, HostMetrics, Message, Pool, Ref, Sr, Task, Vbd, Vif, Vm, VmOperations, VmPowerState};
+use crate::model::{Host, HostMetrics, Message, Pool, Ref, Sr, Task, Vm, VmOperations, VmPowerState};
 use crate::operation::{Failure, codes};
 use crate::store::{SqliteStore, Store};
 use crate::sync::lock;
@@ -259,7 +260,9 @@ impl Inner {
     }
 
     fn find(&self, vm: Uuid) -> Found {
+        let took_over = self.settle(vm)? == Settled::Moved;
         let Some(mut worker) = Worker::find(vm, 0, self.places.of(vm))? else { return Ok(None) };
+        worker.took_over = took_over;
         let described = worker.connect(Some(PATIENCE)).and_then(|(mut connection, _)| connection.describe());
         match described {
             Ok(description) => {
@@ -310,7 +313,15 @@ impl Inner {
                 self.recover_start(vm)?;
                 self.remove_place(uuid);
             }
-            (Recovery::Wait, _) => self.adopt_later(vm),
+            (Recovery::Wait, _) => {
+                // What an earlier service was doing with it is over.
+                self.objects.change(|change| {
+                    let Some(mut record) = change.find(vm)? else { return Ok(()) };
+                    self.end_operations(change, &mut record, false)?;
+                    slot::put(change, vm, &mut record)
+                })?;
+                self.adopt_later(vm);
+            }
             _ => {}
         }
         Ok(())
@@ -369,7 +380,7 @@ impl Inner {
             self.remove_saved_state(vm);
         }
         let records = self.gather(vm, record)?;
-        let Positions { disks, nics } = observe::positions(&records, description);
+        let positions = observe::positions(&records, description);
         let (epoch, state, now) = (worker.epoch, power_state(description), self.since_boot());
         let seen = if owner.phase == Phase::Running { owner.seen } else { description.last_event };
         let (host, boot, console) = (self.host, self.boot.clone(), Uuid::new_v4());
@@ -385,24 +396,20 @@ impl Inner {
             record.power_state = state.unwrap_or(record.power_state);
             record.domid = i64::try_from(epoch).unwrap_or(i64::MAX);
             set_running(change, vm, &mut record, host, console)?;
-            for (uuid, ..) in &records.disks {
-                set_attached::<Vbd>(change, *uuid, disks.contains_key(uuid), |vbd, attached| {
-                    vbd.currently_attached = attached
-                })?;
-            }
-            for (uuid, ..) in &records.nics {
-                set_attached::<Vif>(change, *uuid, nics.contains_key(uuid), |vif, attached| {
-                    vif.currently_attached = attached
-                })?;
-            }
+            record.xvirt_worker_version = version(description);
+            devices::set_attached(change, &records, &positions)?;
             if resumed {
                 change.remove(record.suspend_vdi);
                 record.suspend_vdi = Ref::NULL;
             }
-            self.end_operations(change, &mut record)?;
+            self.end_operations(change, &mut record, worker.took_over)?;
             change.put_beside(&Owner::key(vm), &owner)?;
             slot::put(change, vm, &mut record)
         })?;
+        if let Err(failure) = worker.place.remove_beside() {
+            tracing::warn!(%failure, %vm, "the folder of a worker cannot be removed");
+        }
+        let Positions { disks, nics } = positions;
         (*lock(&worker.disks), *lock(&worker.nics)) = (disks, nics);
         let worker = Arc::new(worker);
         lock(&self.workers).insert(worker.vm, Arc::clone(&worker));
@@ -426,19 +433,28 @@ impl Inner {
                 change.put_beside(&Owner::key(vm), &owner.release())?;
             }
             record.scheduled_to_be_resident_on = Ref::NULL;
-            self.end_operations(change, &mut record)?;
+            self.end_operations(change, &mut record, false)?;
             slot::put(change, vm, &mut record)
         })
     }
 
-    /// Ends the tasks that were changing a VM: as done, if the VM is as they were to make it.
-    fn end_operations(&self, change: &mut crate::objects::Change<'_>, record: &mut Vm) -> Result<(), Failure> {
+    /// Ends the tasks that were changing a VM: as done, if the VM is as they were to make it. `moved` says whether it is in
+    /// a new worker.
+    fn end_operations(
+        &self,
+        change: &mut crate::objects::Change<'_>,
+        record: &mut Vm,
+        moved: bool,
+    ) -> Result<(), Failure> {
         for (task, operation) in std::mem::take(&mut record.current_operations) {
             let Ok(task) = task.parse::<Ref<Task>>() else { continue };
             let Some(mut found) = change.find(task)? else { continue };
             if !task::has_ended(&found) {
-                let outcome =
-                    if is_done(operation, record.power_state) { Ok(Value::Null) } else { Err(task::interrupted()) };
+                let done = match operation {
+                    VmOperations::PoolMigrate => moved,
+                    other => is_done(other, record.power_state),
+                };
+                let outcome = if done { Ok(Value::Null) } else { Err(task::interrupted()) };
                 task::end(&mut found, &outcome, self.now());
                 change.put(task, &found)?;
             }
@@ -499,18 +515,6 @@ impl Inner {
         self.objects.change(|change| change.put_beside(&key, &self.boot))?;
         Ok(starting)
     }
-}
-
-fn set_attached<R: crate::model::Record + Class>(
-    change: &mut crate::objects::Change<'_>,
-    uuid: Uuid,
-    attached: bool,
-    set: impl Fn(&mut R, bool),
-) -> Result<(), Failure> {
-    let reference = Ref::<R>::new(uuid);
-    let Some(mut record) = change.find(reference)? else { return Ok(()) };
-    set(&mut record, attached);
-    change.put(reference, &record)
 }
 
 /// Whether a VM in this power state is what the operation was to make of it.

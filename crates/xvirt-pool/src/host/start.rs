@@ -94,7 +94,7 @@ impl Inner {
         description: &Description,
     ) -> Result<Value, Failure> {
         let (host, now) = (self.host, self.since_boot());
-        let (state, seen) = (power_state(description), description.last_event);
+        let (state, seen, version) = (power_state(description), description.last_event, version(description));
         let used_up = how.resumes;
         if used_up {
             self.remove_saved_state(vm);
@@ -108,6 +108,7 @@ impl Inner {
             (owner.started, owner.seen) = (now, seen);
             record.power_state = state.unwrap_or(VmPowerState::Running);
             record.domid = i64::try_from(owner.epoch).unwrap_or(i64::MAX);
+            record.xvirt_worker_version.clone_from(&version);
             set_running(change, vm, record, host, console)?;
             if used_up {
                 change.remove(record.suspend_vdi);
@@ -261,6 +262,12 @@ pub(crate) fn power_state(description: &Description) -> Option<VmPowerState> {
         "suspended" => Some(VmPowerState::Suspended),
         _ => Some(VmPowerState::Halted),
     }
+}
+
+/// The version that a worker says it has.
+pub(crate) fn version(description: &Description) -> String {
+    const LONGEST: usize = 64;
+    description.worker.chars().take(LONGEST).collect()
 }
 
 /// What else a VM's records say while it is in memory.

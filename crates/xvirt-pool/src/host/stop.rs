@@ -43,18 +43,14 @@ impl Inner {
 
     fn power_off(&self, vm: Ref<Vm>) -> Result<Value, Failure> {
         let uuid = vm.uuid().unwrap_or_default();
-        let Some(worker) = self.worker(uuid) else { return self.power_off_unknown(vm, uuid) };
-        match worker.ask(&Request::HardShutdown, &[]) {
-            Err(error) if !is_over(&error) => {
-                tracing::warn!(%error, vm = %vm, "a worker does not power its VM off, and is killed");
-                worker.kill();
+        loop {
+            let Some(worker) = self.worker(uuid) else { return self.power_off_unknown(vm, uuid) };
+            cut_power(&worker, vm);
+            // Otherwise the VM is in the worker that has taken it over meanwhile.
+            if !worker.is_replaced() {
+                return ended(&worker, vm);
             }
-            _ => {}
         }
-        if !worker.wait(Some(END_PATIENCE)) {
-            worker.kill();
-        }
-        ended(&worker, vm)
     }
 
     /// Powers off a VM whose worker did not answer when this service began, or has just ended.
@@ -64,8 +60,11 @@ impl Inner {
             return Ok(Value::Null);
         }
         let place = self.places.of(uuid);
-        if let Some(worker) = Worker::find(uuid, owner.epoch, place.clone())? {
-            worker.discard();
+        // One that was to take the VM over may have it.
+        for place in [place.beside(), place.clone()] {
+            if let Some(worker) = Worker::find(uuid, owner.epoch, place)? {
+                worker.discard();
+            }
         }
         self.record_end(vm, owner.epoch, &place.end())?;
         lock(&self.memory).release(uuid);
@@ -149,6 +148,20 @@ impl Inner {
             Ok(())
         });
         outcome.and_then(|value| recorded.map(|()| value))
+    }
+}
+
+/// Powers off the VM of a worker, which is killed if it does not.
+fn cut_power(worker: &Worker, vm: Ref<Vm>) {
+    match worker.ask(&Request::HardShutdown, &[]) {
+        Err(error) if !is_over(&error) => {
+            tracing::warn!(%error, vm = %vm, "a worker does not power its VM off, and is killed");
+            worker.kill();
+        }
+        _ => {}
+    }
+    if !worker.wait(Some(END_PATIENCE)) {
+        worker.kill();
     }
 }
 

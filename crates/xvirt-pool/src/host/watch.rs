@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 use xvirt_core::vm::{Event, EventRecord};
@@ -22,6 +22,8 @@ use crate::worker::{End, Worker};
 const STACK: usize = 256 << 10;
 /// How long a worker whose events cannot be read is waited for before it is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long a worker that has no VM any more may take to end.
+const LAST_CONNECTIONS: Duration = Duration::from_secs(30);
 
 impl Inner {
     /// Follows a worker from an event on.
@@ -45,6 +47,10 @@ impl Inner {
 
     fn watch(self: &Arc<Self>, worker: &Arc<Worker>, mut after: u64) {
         while !self.is_closing() {
+            // The socket is that of another worker then.
+            if worker.is_replaced() {
+                return self.replaced(worker);
+            }
             if let Ok(mut stream) = worker.events(after) {
                 // It may have been closed before the stream was there to be given up.
                 while !self.is_closing() {
@@ -57,13 +63,28 @@ impl Inner {
                 return;
             }
             if worker.wait(Some(AGAIN)) {
-                return self.ended(worker);
+                return if worker.is_replaced() { self.replaced(worker) } else { self.ended(worker) };
+            }
+        }
+    }
+
+    /// Waits until a worker has ended that has handed its VM over, and serves its last connections.
+    fn replaced(&self, worker: &Worker) {
+        let deadline = Instant::now() + LAST_CONNECTIONS;
+        while !self.is_closing() && !worker.wait(Some(AGAIN)) {
+            if Instant::now() >= deadline {
+                tracing::warn!(vm = %worker.vm, "a worker that has handed its VM over does not end, and is killed");
+                return worker.kill();
             }
         }
     }
 
     /// Writes what an event says.
-    fn happened(&self, worker: &Worker, frame: &EventFrame) {
+    fn happened(&self, worker: &Arc<Worker>, frame: &EventFrame) {
+        // Then its VM is described by the other worker, with everything that had happened before.
+        if worker.is_replaced() {
+            return;
+        }
         let Ok(record) = frame.record.read::<EventRecord>("an event") else {
             tracing::warn!(vm = %worker.vm, "a worker tells of an event that this service does not know");
             return;
@@ -99,11 +120,15 @@ impl Inner {
             }
             _ => return,
         };
-        let (epoch, sequence) = (worker.epoch, frame.sequence);
+        let (sequence, worker) = (frame.sequence, Arc::clone(worker));
         let _ = self.later.make(&self.objects, move |change| {
             let mut owner = slot::owner_of(change, vm)?;
             // What an operation has written meanwhile is newer.
-            if owner.epoch != epoch || owner.phase != Phase::Running || sequence <= owner.seen {
+            if worker.was_replaced()
+                || owner.epoch != worker.epoch
+                || owner.phase != Phase::Running
+                || sequence <= owner.seen
+            {
                 return Ok(());
             }
             let Some(mut record) = change.find(vm)? else { return Ok(()) };
@@ -246,6 +271,7 @@ pub(crate) fn set_halted(change: &mut Change<'_>, record: &mut Vm, detach: bool)
     record.domid = -1;
     record.domarch = String::new();
     record.memory_target = 0;
+    record.xvirt_worker_version = String::new();
     for console in std::mem::take(&mut record.consoles) {
         change.remove::<Console>(console);
     }

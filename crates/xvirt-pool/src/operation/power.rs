@@ -26,6 +26,10 @@ const RULES: [(VmOperations, &[VmPowerState]); 16] = [
     (Op::MakeIntoTemplate, &[Halted]),
 ];
 
+/// What xvirt's own verbs are told as: the replacement of a worker is a migration from a host to itself. They are not told
+/// as allowed, because the verbs of XenAPI with these names do something else.
+const OWN_RULES: [(VmOperations, &[VmPowerState]); 1] = [(Op::PoolMigrate, &[Running])];
+
 /// What a template can do.
 const OF_TEMPLATES: [VmOperations; 4] = [Op::Clone, Op::Copy, Op::Provision, Op::Destroy];
 
@@ -58,7 +62,11 @@ pub(crate) fn require_idle(vm: &Vm, of: Ref<Vm>) -> Result<(), Failure> {
     require_none(vm, of, |_| true)
 }
 
-fn require_none(vm: &Vm, of: Ref<Vm>, excludes: impl Fn(VmOperations) -> bool) -> Result<(), Failure> {
+/// Checks that none of the operations that exclude something goes on.
+///
+/// # Errors
+/// `OTHER_OPERATION_IN_PROGRESS`
+pub(crate) fn require_none(vm: &Vm, of: Ref<Vm>, excludes: impl Fn(VmOperations) -> bool) -> Result<(), Failure> {
     let Some((task, other)) = vm.current_operations.iter().find(|(_, other)| excludes(**other)) else { return Ok(()) };
     let parameters = ["VM".to_owned(), of.to_string(), other.to_string(), task.clone()];
     Err(Failure::new("OTHER_OPERATION_IN_PROGRESS", parameters).with_remedy("wait for that task to end"))
@@ -78,15 +86,15 @@ pub(crate) fn allowed(vm: &Vm) -> Vec<VmOperations> {
 }
 
 fn states(operation: VmOperations) -> &'static [VmPowerState] {
-    RULES.iter().find(|(of, _)| *of == operation).map_or(&[], |(_, states)| *states)
+    RULES.iter().chain(&OWN_RULES).find(|(of, _)| *of == operation).map_or(&[], |(_, states)| *states)
 }
 
-/// Whether an operation may begin beside another: power can be cut while the guest is asked to shut down, and a VM can be
-/// copied several times at once.
+/// Whether an operation may begin beside another: power can be cut while the guest is asked to shut down or the worker is
+/// replaced, and a VM can be copied several times at once.
 fn goes_beside(operation: VmOperations, other: VmOperations) -> bool {
     let copies = [Op::Clone, Op::Copy];
     (copies.contains(&operation) && copies.contains(&other))
-        || operation == Op::HardShutdown && matches!(other, Op::CleanShutdown | Op::CleanReboot)
+        || operation == Op::HardShutdown && matches!(other, Op::CleanShutdown | Op::CleanReboot | Op::PoolMigrate)
 }
 
 #[cfg(test)]
@@ -110,7 +118,10 @@ mod tests {
         let failure = require(&vm(Halted), Ref::NULL, Op::HardShutdown).unwrap_err();
         assert_eq!(failure.parameters[1..3], ["running; paused; suspended", "halted"]);
         // What no rule allows is never legal.
-        assert_eq!(code(&vm(Running), Op::PoolMigrate).as_deref(), Some("VM_BAD_POWER_STATE"));
+        assert_eq!(code(&vm(Running), Op::MigrateSend).as_deref(), Some("VM_BAD_POWER_STATE"));
+        // What xvirt's own verbs are told as is no verb of XenAPI that is allowed.
+        assert_eq!(code(&vm(Running), Op::PoolMigrate), None);
+        assert!(!allowed(&vm(Running)).contains(&Op::PoolMigrate));
     }
 
     #[test]

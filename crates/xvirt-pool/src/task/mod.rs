@@ -169,6 +169,16 @@ impl Running {
         change.put_beside(&beside_of(self.task, "origin"), &self.origin)
     }
 
+    /// Writes how far the task is, from 0 to 1.
+    pub(crate) fn record_progress(&self, change: &mut Change<'_>, progress: f64) -> Result<(), Failure> {
+        let Some(mut task) = change.find(self.task)? else { return Ok(()) };
+        if !has_ended(&task) {
+            task.progress = progress;
+            change.put(self.task, &task)?;
+        }
+        Ok(())
+    }
+
     /// Says that the task is in the store.
     pub(crate) fn set_recorded(&self) {
         self.recorded.store(true, Ordering::SeqCst);

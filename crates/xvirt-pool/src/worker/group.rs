@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::process::Pid;
 use uuid::Uuid;
 
 /// The name of the group that has those of all hosts.
@@ -114,6 +115,21 @@ impl Groups {
     }
 }
 
+/// The open list of processes of the control group that a process is in.
+pub(crate) fn open_of(process: Pid) -> io::Result<File> {
+    let missing = |what: &str| io::Error::new(io::ErrorKind::NotFound, what.to_owned());
+    let root = mounted(&fs::read_to_string("/proc/self/mounts")?)
+        .ok_or_else(|| missing("no control groups of version 2 are mounted"))?;
+    let list = fs::read_to_string(format!("/proc/{}/cgroup", process.as_raw_nonzero()))?;
+    let group = group_in(&list).ok_or_else(|| missing("the process is in no control group of version 2"))?;
+    File::options().write(true).open(root.join(group).join("cgroup.procs"))
+}
+
+/// The control group of version 2 below their root in a process's list (cgroups(7)).
+fn group_in(list: &str) -> Option<&str> {
+    list.lines().find_map(|line| line.strip_prefix("0::/"))
+}
+
 fn exists(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) })
 }
@@ -130,6 +146,20 @@ fn mounted(mounts: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_group_of_a_process_is_found() {
+        let list = "4:memory:/a\n0::/xvirt.slice/xvirt-1.scope\n";
+        assert_eq!(group_in(list), Some("xvirt.slice/xvirt-1.scope"));
+        assert_eq!(group_in("4:memory:/a\n"), None);
+        open_of(rustix::process::getpid())
+            .map(drop)
+            .or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Ok(()),
+                _ => Err(error),
+            })
+            .unwrap();
+    }
 
     #[test]
     fn the_hierarchy_of_version_2_is_found() {

@@ -1,15 +1,14 @@
 //! Makes a worker.
 
 use std::io;
-use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use rustix::process::geteuid;
 use uuid::Uuid;
 use xvirt_worker::{Descriptors, Settings, launch};
 
-use super::group::Groups;
-use super::place::failed;
+use super::group::{self, Groups};
+use super::process::kill_stranger;
 use super::{Place, Worker};
 use crate::operation::{Failure, codes};
 
@@ -45,18 +44,50 @@ impl Launcher {
                 .with_remedy("restart the host service: it adopts the worker"));
         }
         place.remove_socket()?;
-        let socket = UnixListener::bind(place.socket()).map_err(|error| failed("bind", &place.socket(), &error))?;
-        let log = place.log(&log_of(&self.logs, vm))?;
-        let mut descriptors = Descriptors::new(socket, place.new_exit_record()?, log);
-        if self.systemd {
-            descriptors = descriptors.runner(scope(vm));
-        } else if let Ok(groups) = &self.groups {
-            let group = groups.make(vm);
-            descriptors =
-                descriptors.group(group.map_err(|error| {
-                    codes::internal(format!("cannot make the control group of the VM {vm}: {error}"))
-                })?);
+        let descriptors =
+            Descriptors::new(place.bind()?, place.new_exit_record()?, place.log(&log_of(&self.logs, vm))?);
+        let descriptors = if self.systemd { descriptors.runner(scope(vm)) } else { self.grouped(vm, descriptors)? };
+        self.start(vm, epoch, memory, place, descriptors)
+    }
+
+    /// Makes a worker that is to take over the VM of another one, whose control group it joins: so limits stay in force,
+    /// and memory stays where it is counted.
+    ///
+    /// # Errors
+    /// As [`make`](Self::make). Nothing is left of it.
+    pub(crate) fn make_beside(&self, old: &Worker, memory: u64) -> Result<Worker, Failure> {
+        let (vm, place) = (old.vm, old.place.beside());
+        let (socket, record) = old.place.make_beside()?;
+        let made = place.log(&log_of(&self.logs, vm)).and_then(|log| {
+            let descriptors = Descriptors::new(socket, record, log);
+            let descriptors = if self.systemd {
+                descriptors.group(group::open_of(old.number()?).map_err(|error| no_group(vm, &error))?)
+            } else {
+                self.grouped(vm, descriptors)?
+            };
+            self.start(vm, old.epoch, memory, &place, descriptors)
+        });
+        if made.is_err()
+            && let Err(failure) = old.place.remove_beside()
+        {
+            tracing::warn!(%failure, %vm, "the folder of a worker cannot be removed");
         }
+        made
+    }
+
+    fn grouped(&self, vm: Uuid, descriptors: Descriptors) -> Result<Descriptors, Failure> {
+        let Ok(groups) = &self.groups else { return Ok(descriptors) };
+        Ok(descriptors.group(groups.make(vm).map_err(|error| no_group(vm, &error))?))
+    }
+
+    fn start(
+        &self,
+        vm: Uuid,
+        epoch: u64,
+        memory: u64,
+        place: &Place,
+        descriptors: Descriptors,
+    ) -> Result<Worker, Failure> {
         let mut settings =
             Settings::new(geteuid().as_raw()).memory_limit(memory.saturating_add(OWN_MEMORY)).open_files(OPEN_FILES);
         if let Some((uid, gid)) = self.identity {
@@ -66,13 +97,17 @@ impl Launcher {
             let failure = codes::of_worker(&error);
             place.why_not_built().map_or(failure, |reason| codes::of_worker(&reason))
         })?;
-        let found = Worker::find(vm, epoch, place.clone())?;
+        let found = Worker::find(vm, epoch, place.clone()).inspect_err(|_| kill_stranger(place))?;
         found.ok_or_else(|| match place.why_not_built() {
             Some(reason) => codes::of_worker(&reason),
             None => codes::internal(format!("the worker of the VM {vm} has ended at once"))
                 .with_remedy(format!("see {}", log_of(&self.logs, vm).display())),
         })
     }
+}
+
+fn no_group(vm: Uuid, error: &io::Error) -> Failure {
+    codes::internal(format!("cannot use the control group of the VM {vm}: {error}"))
 }
 
 /// The log of a VM.

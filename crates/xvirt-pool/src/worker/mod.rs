@@ -8,5 +8,5 @@ pub(crate) mod parts;
 pub(crate) mod place;
 pub(crate) mod process;
 
-pub(crate) use place::{End, Place, Places};
+pub(crate) use place::{End, LeftBeside, Place, Places};
 pub(crate) use process::Worker;

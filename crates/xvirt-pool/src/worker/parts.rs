@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use uuid::Uuid;
 use xvirt_core::config::{Boot, BootFile, Disk, DiskSource};
 use xvirt_core::disk::inspect;
 use xvirt_core::host::Host;
-use xvirt_worker::protocol::{Build, Json, Layer, NewDisk, NewNic, NicBackend, Slot};
+use xvirt_worker::protocol::{Build, Json, Layer, NewDisk, NewNic, NicBackend, Slot, TakeOver};
 
 use super::config::{self, Records};
 use super::place::failed;
@@ -73,6 +75,25 @@ impl Parts {
         self.build.saved_state = Some(self.files.add(writable(path, true)?));
         Ok(())
     }
+}
+
+/// What a worker needs to take a VM over from another one, with which `channel` connects it. `disks` are in the order in
+/// which that one has them.
+///
+/// # Errors
+/// A file is missing, or the service may not open it.
+pub(crate) fn take_over<'a>(
+    disks: impl IntoIterator<Item = &'a (Uuid, Vbd, Vdi)>,
+    host: &Host,
+    channel: UnixStream,
+) -> Result<(TakeOver, Files), Failure> {
+    let mut files = Files::default();
+    let mut wish = TakeOver { host: json(host)?, channel: files.add(channel), ..TakeOver::default() };
+    wish.kvm = Some(files.add(writable(Path::new("/dev/kvm"), true)?));
+    for (_, vbd, vdi) in disks {
+        wish.disks.push(layers(&config::disk(vbd, vdi)?, &mut files)?);
+    }
+    Ok((wish, files))
 }
 
 /// A disk to plug in.

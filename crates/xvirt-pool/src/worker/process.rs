@@ -6,12 +6,12 @@ use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 use uuid::Uuid;
 use xvirt_worker::protocol::{Answer, Request};
 use xvirt_worker::{Connection, Error, EventStream, kind};
@@ -36,10 +36,13 @@ pub(crate) struct Worker {
     /// Where its files are.
     pub(crate) place: Place,
     process: OwnedFd,
-    /// The positions of its disks and network interfaces, by the UUIDs of their VBDs and VIFs.
-    pub(crate) disks: Mutex<BTreeMap<Uuid, u64>>,
+    /// The positions of its disks and network interfaces, by the UUIDs of their VBDs and VIFs. A worker that takes the VM
+    /// over has the same.
+    pub(crate) disks: Arc<Mutex<BTreeMap<Uuid, u64>>>,
     /// See `disks`.
-    pub(crate) nics: Mutex<BTreeMap<Uuid, u64>>,
+    pub(crate) nics: Arc<Mutex<BTreeMap<Uuid, u64>>>,
+    /// Whether it has taken the VM over from a worker that an earlier service asked to hand it over.
+    pub(crate) took_over: bool,
     /// When a failure of a disk was told last, in milliseconds since the host was started.
     told: Mutex<Option<u64>>,
     /// What its watcher waits on.
@@ -47,6 +50,19 @@ pub(crate) struct Worker {
     /// Whether its end is in the records.
     over: Mutex<bool>,
     changed: Condvar,
+    hand_over: Mutex<HandOver>,
+    decided: Condvar,
+}
+
+/// Whether a worker hands its VM over to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandOver {
+    /// It has the VM.
+    None,
+    /// It is not decided yet which of the two has it.
+    Undecided,
+    /// The other one has it.
+    Done,
 }
 
 impl Worker {
@@ -80,13 +96,23 @@ impl Worker {
             epoch,
             place,
             process,
-            disks: Mutex::default(),
-            nics: Mutex::default(),
+            disks: Arc::default(),
+            nics: Arc::default(),
+            took_over: false,
             told: Mutex::default(),
             watched: Mutex::default(),
             over: Mutex::new(false),
             changed: Condvar::new(),
+            hand_over: Mutex::new(HandOver::None),
+            decided: Condvar::new(),
         }))
+    }
+
+    /// The worker that has taken the VM over, as one of the same VM.
+    #[must_use]
+    pub(crate) fn instead_of(self, old: &Self) -> Self {
+        let told = Mutex::new(*lock(&old.told));
+        Self { disks: Arc::clone(&old.disks), nics: Arc::clone(&old.nics), told, ..self }
     }
 
     /// Its socket.
@@ -169,6 +195,36 @@ impl Worker {
         let _ = pidfd_send_signal(self.process.as_fd(), Signal::KILL);
     }
 
+    /// The process, as the kernel numbers it.
+    ///
+    /// # Errors
+    /// The worker cannot be reached.
+    pub(crate) fn number(&self) -> Result<Pid, Failure> {
+        let cannot = |error: std::io::Error| super::place::failed("connect to", &self.socket(), &error);
+        let socket = connect(&self.place).map_err(cannot)?;
+        let socket = socket.ok_or_else(|| codes::not_allowed("the VM has just ended", "start it again"))?;
+        let peer = rustix::net::sockopt::socket_peercred(&socket);
+        peer.map(|peer| peer.pid).map_err(|errno| cannot(errno.into()))
+    }
+
+    /// Says that the worker is about to hand its VM over, until the result is dropped.
+    pub(crate) fn begin_hand_over(&self) -> Undecided<'_> {
+        *lock(&self.hand_over) = HandOver::Undecided;
+        Undecided { worker: self, done: false }
+    }
+
+    /// Whether another worker has the VM now. Waits until that is decided.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let state = lock(&self.hand_over);
+        let decided = self.decided.wait_while(state, |state| *state == HandOver::Undecided);
+        *decided.unwrap_or_else(PoisonError::into_inner) == HandOver::Done
+    }
+
+    /// Whether it is decided that another worker has the VM.
+    pub(crate) fn was_replaced(&self) -> bool {
+        *lock(&self.hand_over) == HandOver::Done
+    }
+
     /// Says that the end of the worker is in the records.
     pub(crate) fn set_over(&self) {
         *lock(&self.over) = true;
@@ -180,6 +236,27 @@ impl Worker {
         let over = lock(&self.over);
         let waited = self.changed.wait_timeout_while(over, limit, |over| !*over);
         *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// A hand-over that goes on. If this is dropped, the worker has kept its VM.
+#[derive(Debug)]
+pub(crate) struct Undecided<'a> {
+    worker: &'a Worker,
+    done: bool,
+}
+
+impl Undecided<'_> {
+    /// Says that another worker has the VM.
+    pub(crate) fn done(mut self) {
+        self.done = true;
+    }
+}
+
+impl Drop for Undecided<'_> {
+    fn drop(&mut self) {
+        *lock(&self.worker.hand_over) = if self.done { HandOver::Done } else { HandOver::None };
+        self.worker.decided.notify_all();
     }
 }
 
@@ -212,4 +289,16 @@ fn process_of(socket: &UnixStream) -> Result<OwnedFd, Failure> {
     let number = rustix::net::sockopt::socket_peercred(socket).map(|peer| peer.pid);
     let process = number.and_then(|number| pidfd_open(number, PidfdFlags::empty()));
     process.map_err(|errno| codes::internal(format!("cannot find the process of a worker: {errno}")))
+}
+
+/// Kills the process that listens at a place where nobody has a VM, and with which one cannot talk.
+pub(crate) fn kill_stranger(place: &Place) {
+    let Ok(Some(socket)) = connect(place) else { return };
+    // A program that has not called listen(2) has the socket as this service made it.
+    let number = rustix::net::sockopt::socket_peercred(&socket).map(|peer| peer.pid);
+    let process = number
+        .and_then(|number| if number == getpid() { Err(Errno::SRCH) } else { pidfd_open(number, PidfdFlags::empty()) });
+    if let Err(errno) = process.and_then(|process| pidfd_send_signal(process, Signal::KILL)) {
+        tracing::error!(%errno, socket = %place.socket().display(), "a process that is no worker of this version cannot be ended");
+    }
 }

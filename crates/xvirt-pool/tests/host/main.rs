@@ -9,4 +9,7 @@ mod ends;
 mod full;
 mod life;
 mod storm;
+mod stranger;
 mod support;
+mod upgrade;
+mod upgrade_interrupted;

@@ -225,6 +225,9 @@ pub struct Vm {
     pub groups: Vec<Ref<super::VmGroup>>,
     /// Not honoured: always `ok`.
     pub secureboot_certificates_state: enums::VmSecurebootCertificatesState,
+    /// The version of the program that runs it, while it runs. `VM.xvirt_upgrade_worker` moves it to that of the
+    /// host.
+    pub xvirt_worker_version: String,
 }
 
 impl Default for Vm {
@@ -322,6 +325,7 @@ impl Default for Vm {
             pending_guidances_full: Vec::new(),
             groups: Vec::new(),
             secureboot_certificates_state: enums::VmSecurebootCertificatesState::Ok,
+            xvirt_worker_version: String::new(),
         }
     }
 }
@@ -454,6 +458,7 @@ impl Class for Vm {
             Field::dynamic("uuid", Type::String).required().honoured(),
             Field::constant("version", Type::Int),
             Field::writable("xenstore_data", Type::Map(&Type::String, &Type::String), Roles::VM_ADMIN).kept(),
+            Field::dynamic("xvirt_worker_version", Type::String).honoured(),
         ],
         verbs: &[
             Verb::new(
@@ -1162,6 +1167,7 @@ impl Class for Vm {
             .lifecycle(Lifecycle::Prototyped),
             Verb::new("wait_memory_target_live", &[("self", Type::Ref("VM"))], Type::Void, Roles::READ_ONLY)
                 .lifecycle(Lifecycle::Deprecated),
+            Verb::new("xvirt_upgrade_worker", &[("vm", Type::Ref("VM"))], Type::Float, Roles::VM_POWER_ADMIN),
         ],
     };
 }
