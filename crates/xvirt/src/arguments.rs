@@ -143,6 +143,18 @@ pub enum VmVerb {
     Suspend(OneVm),
     /// Let a suspended VM run on
     Resume(OneVm),
+    /// Move a running VM to the installed version of the program that runs it
+    ///
+    /// Its guest is stopped for some milliseconds. An upgrade of the package leaves running VMs in processes of the old
+    /// version; `xvirt vm list` shows the version of each. If it fails, the VM runs on where it is.
+    UpgradeWorker {
+        /// The name or the UUID of the VM
+        #[arg(value_name = "VM", required_unless_present = "all")]
+        vm: Option<String>,
+        /// All that run another version than that of their host's service, one after another
+        #[arg(long, conflicts_with = "vm")]
+        all: bool,
+    },
     /// Destroy a halted VM, with its disks unless they are kept
     Destroy {
         #[command(flatten)]

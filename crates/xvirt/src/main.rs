@@ -3,7 +3,7 @@
 //! `arguments` is the command line. `service` is the host service; `log`, `notify` and
 //! `account` are its ways to the system. The rest
 //! is the client: `client` speaks XenAPI over the service's socket; `vm`, `create`, `task` and `host` are the nouns; `name`
-//! finds what a name or a UUID means, `follow` follows a task to its end, `all` shuts down all VMs, `console` is the terminal of a guest; `vms`
+//! finds what a name or a UUID means, `follow` follows a task to its end, `all` shuts down all VMs, `upgrade` moves them to a new version, `console` is the terminal of a guest; `vms`
 //! lists VMs, `output` prints tables and JSON, `plain` makes text harmless, and `failure` is what went wrong, with the exit status.
 
 mod account;
@@ -23,6 +23,7 @@ mod plain;
 mod service;
 mod size;
 mod task;
+mod upgrade;
 mod vm;
 mod vms;
 

@@ -12,7 +12,7 @@ use crate::name::{self, Found, read};
 use crate::output::{Output, lines, table};
 use crate::size::Size;
 use crate::vms::{all as all_vms, shown};
-use crate::{all, console, create, follow};
+use crate::{all, console, create, follow, upgrade};
 
 /// How long guests may take to shut down when all are asked to.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,6 +45,10 @@ pub async fn run(client: &Client, verb: VmVerb, output: &Output) -> Result<()> {
             let found = name::vm(client, &vm).await?;
             change(client, &found, "VM.resume", vec![json!(false), json!(false)], "resume", output).await
         }
+        VmVerb::UpgradeWorker { vm: Some(vm), .. } => {
+            upgrade::one(client, &name::vm(client, &vm).await?.record, output).await
+        }
+        VmVerb::UpgradeWorker { vm: None, .. } => upgrade::all(client, output).await,
         VmVerb::Destroy { vm: OneVm { vm }, keep_disks } => {
             destroy(client, &name::vm(client, &vm).await?, keep_disks, output).await
         }
@@ -79,10 +83,11 @@ async fn list(client: &Client, output: &Output) -> Result<()> {
                 vm.power_state.to_string(),
                 vm.vcpus_at_startup.to_string(),
                 memory,
+                vm.xvirt_worker_version.clone(),
                 vm.uuid.clone(),
             ]
         });
-        table(&["NAME", "STATE", "VCPUS", "MEMORY", "UUID"], &rows.collect::<Vec<_>>())
+        table(&["NAME", "STATE", "VCPUS", "MEMORY", "WORKER", "UUID"], &rows.collect::<Vec<_>>())
     })
 }
 
@@ -109,6 +114,7 @@ async fn show(client: &Client, vm: &str, output: &Output) -> Result<()> {
         ("disks", record.vbds.len().to_string()),
         ("interfaces", record.vifs.len().to_string()),
         ("autostart", if autostart { "yes" } else { "no" }.to_owned()),
+        ("worker", record.xvirt_worker_version),
         ("doing", operations.join(", ")),
         ("allowed", allowed.join(", ")),
     ]);

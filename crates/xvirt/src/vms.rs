@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use xvirt_pool::model::Vm;
+use xvirt_pool::model::{Ref, Vm};
 
 use crate::client::Client;
 use crate::failure::{Failure, Result};
@@ -12,6 +12,12 @@ use crate::name::read;
 /// A VM in messages.
 pub fn shown(vm: &Vm) -> String {
     if vm.name_label.is_empty() { format!("the VM {}", vm.uuid) } else { format!("the VM {:?}", vm.name_label) }
+}
+
+/// The reference of a VM.
+pub fn reference(vm: &Vm) -> Result<String> {
+    let uuid = vm.uuid.parse().map_err(|error| Failure::new("cannot understand the UUID of a VM", error))?;
+    Ok(Ref::<Vm>::new(uuid).to_string())
 }
 
 /// All VMs, with their records as the service sent them; templates and snapshots are none.

@@ -54,6 +54,8 @@ fn arguments_that_are_wrong_have_a_status_of_their_own_and_help_is_none() {
         (&["vm", "create", "web", "--memory", "many"], 2),
         (&["host", "run", "--worker-user", "nobody-of-this-name"], 2),
         (&["vm", "shutdown"], 2),
+        (&["vm", "upgrade-worker"], 2),
+        (&["vm", "upgrade-worker", "web", "--all"], 2),
         (&["vm", "shutdown", "web", "--all"], 2),
     ] {
         let output = xvirt(arguments).output().unwrap();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
-use xvirt_pool::model::{Record, Task, Vm};
+use xvirt_pool::model::{Host, Record, Task, Vm};
 use xvirt_pool::operation::{Caller, Failure, Verbs};
 use xvirt_pool::xenapi::{Limits, Server};
 
@@ -46,10 +46,20 @@ impl Fake {
     /// Adds a VM, and returns its UUID.
     pub fn vm(&self, name: &str, state: &str) -> String {
         let uuid = Uuid::new_v4();
-        let record = json!({ "uuid": uuid, "name_label": name, "power_state": state });
+        let version = if state == "Halted" { "" } else { "0.9.0" };
+        let record = json!({ "uuid": uuid, "name_label": name, "power_state": state, "xvirt_worker_version": version });
         let record = serde_json::to_value(Vm::from_value(record).unwrap()).unwrap();
         self.objects.lock().unwrap().insert(new(uuid), record);
         uuid.to_string()
+    }
+
+    /// Adds a host whose service has this version, and returns its reference.
+    pub fn host(&self, version: &str) -> String {
+        let uuid = Uuid::new_v4();
+        let record = json!({ "uuid": uuid, "software_version": { "xvirt": version } });
+        let record = serde_json::to_value(Host::from_value(record).unwrap()).unwrap();
+        self.objects.lock().unwrap().insert(new(uuid), record);
+        new(uuid)
     }
 
     fn task(&self, verb: &str) -> Value {
@@ -87,6 +97,8 @@ impl Verbs for Fake {
         }
         match verb {
             "VM.get_all_records" => Ok(self.all("power_state")),
+            "host.get_all_records" if self.all("software_version") != json!({}) => Ok(self.all("software_version")),
+            "VM.get_xvirt_worker_version" => Ok(self.record(&parameters)?["xvirt_worker_version"].clone()),
             "task.get_all_records" => Ok(self.all("error_info")),
             "VM.get_record" | "task.get_record" => self.record(&parameters),
             "VM.get_power_state" => Ok(self.record(&parameters)?["power_state"].clone()),

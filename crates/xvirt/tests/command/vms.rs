@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::Service;
+use crate::support::{Ending, Service};
 
 #[test]
 fn vms_are_listed_by_name_without_templates() {
@@ -13,8 +13,8 @@ fn vms_are_listed_by_name_without_templates() {
         json!(true);
     let ran = service.run(&["vm", "list"]);
     let expected = format!(
-        "NAME      STATE    VCPUS  MEMORY   UUID\ndatabase  Halted   1      512 MiB  {database}\n\
-         web       Running  1      512 MiB  {web}\n"
+        "NAME      STATE    VCPUS  MEMORY   WORKER  UUID\ndatabase  Halted   1      512 MiB          {database}\n\
+         web       Running  1      512 MiB  0.9.0   {web}\n"
     );
     assert_eq!((ran.status, ran.stdout, ran.stderr), (Some(0), expected, String::new()));
     let listed: Vec<Value> = serde_json::from_str(&service.run(&["vm", "list", "--json"]).stdout).unwrap();
@@ -37,6 +37,7 @@ fn each_verb_calls_that_of_xenapi_and_removes_its_task() {
         (&["vm", "unpause", "web"], "Async.VM.unpause", vec![]),
         (&["vm", "suspend", "web"], "Async.VM.suspend", vec![]),
         (&["vm", "resume", "web"], "Async.VM.resume", vec![json!(false), json!(false)]),
+        (&["vm", "upgrade-worker", "web"], "Async.VM.xvirt_upgrade_worker", vec![]),
         (&["vm", "destroy", "web"], "Async.VM.destroy", vec![]),
     ] {
         service.fake.calls.lock().unwrap().clear();
@@ -95,4 +96,40 @@ fn all_that_run_are_asked_to_shut_down_and_stopped_when_they_do_not() {
     assert_eq!(printed, json!({ "shut_down": 2, "of_these_stopped": 2 }));
     let count = |wanted: &str| service.verbs().iter().filter(|verb| *verb == wanted).count();
     assert_eq!((count("Async.VM.clean_shutdown"), count("VM.hard_shutdown")), (2, 2));
+}
+
+#[test]
+fn all_that_run_another_version_are_upgraded_and_the_failures_told() {
+    let service = Service::new();
+    let host = service.fake.host("1.0.0");
+    let vms = ["web", "database", "new", "old", "paused"].map(|name| {
+        let uuid = service.fake.vm(name, if name == "old" { "Halted" } else { "Running" });
+        let mut objects = service.fake.objects.lock().unwrap();
+        let record = objects.get_mut(&format!("OpaqueRef:{uuid}")).unwrap();
+        record["resident_on"] = json!(host);
+        if name == "new" {
+            record["xvirt_worker_version"] = json!("1.0.0");
+        } else if name == "paused" {
+            record["power_state"] = json!("Paused");
+        }
+        json!(format!("OpaqueRef:{uuid}"))
+    });
+    let ran = service.run(&["vm", "upgrade-worker", "--all", "--json"]);
+    let printed: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    assert_eq!((ran.status, printed), (Some(0), json!({ "upgraded": 2, "current": 1 })));
+    let calls = service.fake.calls.lock().unwrap().clone();
+    let mut upgraded: Vec<_> = calls
+        .into_iter()
+        .filter(|(verb, _)| verb == "Async.VM.xvirt_upgrade_worker")
+        .map(|(_, parameters)| parameters[0].to_string())
+        .collect();
+    upgraded.sort();
+    let mut expected: Vec<_> = vms[..2].iter().map(ToString::to_string).collect();
+    expected.sort();
+    assert_eq!(upgraded, expected);
+
+    *service.fake.ending.lock().unwrap() = Some(Ending::Failed);
+    let ran = service.run(&["vm", "upgrade-worker", "--all"]);
+    assert_eq!((ran.status, ran.stderr.lines().count()), (Some(1), 2), "{ran:?}");
+    assert!(ran.stderr.lines().all(|line| line.starts_with("xvirt: cannot upgrade the worker of the VM ")), "{ran:?}");
 }
