@@ -5,7 +5,13 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::account::Account;
+use crate::disk::DiskVerb;
+use crate::message::MessageVerb;
+use crate::network::NetworkVerb;
+use crate::nic::NicVerb;
+use crate::settings::Changes;
 use crate::size::Size;
+use crate::sr::SrVerb;
 
 /// Runs and manages virtual machines on this host
 ///
@@ -43,9 +49,24 @@ pub enum Noun {
     /// Virtual machines
     #[command(subcommand)]
     Vm(VmVerb),
+    /// Disks of VMs
+    #[command(subcommand)]
+    Disk(DiskVerb),
+    /// Network interfaces of VMs
+    #[command(subcommand)]
+    Nic(NicVerb),
+    /// Networks
+    #[command(subcommand)]
+    Network(NetworkVerb),
+    /// Repositories of disks
+    #[command(subcommand)]
+    Sr(SrVerb),
     /// What the service does and has done
     #[command(subcommand)]
     Task(TaskVerb),
+    /// What happened that nobody asked for
+    #[command(subcommand)]
+    Message(MessageVerb),
     /// Print the completions for a shell, to be sourced by it
     Completion {
         /// The shell
@@ -100,6 +121,20 @@ pub enum VmVerb {
     Show(OneVm),
     /// Create a VM, which is then halted
     Create(Create),
+    /// Change a VM
+    Set {
+        #[command(flatten)]
+        vm: OneVm,
+        #[command(flatten)]
+        changes: Changes,
+    },
+    /// Copy a halted VM with its disks, which share what neither changes
+    Clone {
+        #[command(flatten)]
+        vm: OneVm,
+        /// The name of the copy
+        name: String,
+    },
     /// Start a VM
     Start {
         #[command(flatten)]

@@ -1,10 +1,11 @@
 //! The command `xvirt`: the host service (`xvirt host run`), and the client that manages VMs through it.
 //!
-//! `arguments` is the command line. `service` is the host service; `log`, `notify` and
-//! `account` are its ways to the system. The rest
-//! is the client: `client` speaks XenAPI over the service's socket; `vm`, `create`, `task` and `host` are the nouns; `name`
-//! finds what a name or a UUID means, `follow` follows a task to its end, `all` shuts down all VMs, `upgrade` moves them to a new version, `console` is the terminal of a guest; `vms`
-//! lists VMs, `output` prints tables and JSON, `plain` makes text harmless, and `failure` is what went wrong, with the exit status.
+//! `arguments` is the command line. `service` is the host service; `log`, `notify` and `account` are its ways to the
+//! system. The rest is the client: `client` speaks XenAPI over the service's socket; `vm` (with `create`, `settings`,
+//! `all`, `upgrade` and `console`), `disk`, `nic` (both with `limit`), `network`, `sr`, `task`, `message` and `host` are the nouns;
+//! `name` finds what a name or a UUID means, `objects` reads and creates records, `follow` follows a task to its end;
+//! `vms` lists VMs, `output` prints tables and JSON, `plain` makes text harmless, and `failure` is what went wrong, with
+//! the exit status.
 
 mod account;
 mod all;
@@ -12,16 +13,24 @@ mod arguments;
 mod client;
 mod console;
 mod create;
+mod disk;
 mod failure;
 mod follow;
 mod host;
+mod limit;
 mod log;
+mod message;
 mod name;
+mod network;
+mod nic;
 mod notify;
+mod objects;
 mod output;
 mod plain;
 mod service;
+mod settings;
 mod size;
+mod sr;
 mod task;
 mod upgrade;
 mod vm;
@@ -75,6 +84,11 @@ fn client(noun: Noun, socket: Option<PathBuf>, output: &Output) -> Result<()> {
         match noun {
             Noun::Host(HostVerb::Show) => host::show(&client, output).await,
             Noun::Vm(verb) => vm::run(&client, verb, output).await,
+            Noun::Disk(verb) => disk::run(&client, verb, output).await,
+            Noun::Nic(verb) => nic::run(&client, verb, output).await,
+            Noun::Network(verb) => network::run(&client, verb, output).await,
+            Noun::Sr(verb) => sr::run(&client, verb, output).await,
+            Noun::Message(verb) => message::run(&client, verb, output).await,
             Noun::Task(TaskVerb::List) => task::list(&client, output).await,
             Noun::Task(TaskVerb::Show { task }) => task::show(&client, &task, output).await,
             Noun::Task(TaskVerb::Cancel { task }) => task::cancel(&client, &task, output).await,

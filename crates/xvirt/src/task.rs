@@ -1,7 +1,5 @@
 //! The verbs of tasks.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xvirt_pool::model::{DateTime, Ref, Task};
@@ -9,15 +7,13 @@ use xvirt_pool::model::{DateTime, Ref, Task};
 use crate::client::Client;
 use crate::failure::{Failure, Result};
 use crate::name::read;
+use crate::objects::all;
 use crate::output::{Output, lines, table};
 
 /// Lists the tasks, the newest first.
 pub async fn list(client: &Client, output: &Output) -> Result<()> {
-    let records = client.call("task.get_all_records", Vec::new()).await?;
-    let records: BTreeMap<String, Value> =
-        serde_json::from_value(records).map_err(|error| Failure::new("cannot understand the list of tasks", error))?;
-    let read_all = records.into_values().map(|record| Ok((read::<Task>(record.clone())?, record)));
-    let mut tasks: Vec<(Task, Value)> = read_all.collect::<Result<_>>()?;
+    let all = all::<Task>(client).await?;
+    let mut tasks: Vec<(Task, Value)> = all.into_iter().map(|(_, task, record)| (task, record)).collect();
     tasks.sort_by(|(one, _), (other, _)| (other.created, &one.uuid).cmp(&(one.created, &other.uuid)));
     let (tasks, records): (Vec<Task>, Vec<Value>) = tasks.into_iter().unzip();
     output.print(&records, || {
@@ -73,7 +69,7 @@ fn progress(task: &Task) -> String {
 }
 
 /// A time in UTC. XenAPI writes it as 20261130T15:46:53Z.
-fn readable(time: DateTime) -> String {
+pub fn readable(time: DateTime) -> String {
     let text = time.to_string();
     match (text.get(..4), text.get(4..6), text.get(6..8), text.get(9..17)) {
         (Some(year), Some(month), Some(day), Some(clock)) => format!("{year}-{month}-{day} {clock}Z"),

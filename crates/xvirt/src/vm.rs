@@ -12,7 +12,7 @@ use crate::name::{self, Found, read};
 use crate::output::{Output, lines, table};
 use crate::size::Size;
 use crate::vms::{all as all_vms, shown};
-use crate::{all, console, create, follow, upgrade};
+use crate::{all, console, create, follow, settings, upgrade};
 
 /// How long guests may take to shut down when all are asked to.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,6 +23,8 @@ pub async fn run(client: &Client, verb: VmVerb, output: &Output) -> Result<()> {
         VmVerb::List => list(client, output).await,
         VmVerb::Show(OneVm { vm }) => show(client, &vm, output).await,
         VmVerb::Create(options) => create::create(client, &options, output).await,
+        VmVerb::Set { vm: OneVm { vm }, changes } => settings::set(client, &vm, &changes, output).await,
+        VmVerb::Clone { vm: OneVm { vm }, name } => clone(client, &name::vm(client, &vm).await?, &name, output).await,
         VmVerb::Start { vm: OneVm { vm }, paused, console: attach } => {
             let found = name::vm(client, &vm).await?;
             change(client, &found, "VM.start", vec![json!(paused), json!(false)], "start", output).await?;
@@ -119,6 +121,16 @@ async fn show(client: &Client, vm: &str, output: &Output) -> Result<()> {
         ("allowed", allowed.join(", ")),
     ]);
     output.print(&(), || text)
+}
+
+/// Copies a VM.
+async fn clone(client: &Client, vm: &Found, name: &str, output: &Output) -> Result<()> {
+    let what = format!("clone {}", shown(&vm.record));
+    let task = follow::verb(client, "VM.clone", vec![json!(vm.reference), json!(name)], &what).await?;
+    // The result of a task is text of XML-RPC.
+    let reference = task.result.trim_start_matches("<value>").trim_end_matches("</value>");
+    let uuid = client.call("VM.get_uuid", vec![json!(reference)]).await?;
+    output.print(&json!({ "uuid": uuid }), || format!("{}\n", uuid.as_str().unwrap_or_default()))
 }
 
 /// Destroys a VM, and the disks that only it has.

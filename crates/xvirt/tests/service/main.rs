@@ -102,10 +102,18 @@ impl Drop for Host {
     }
 }
 
+/// Whether this machine can run VMs; otherwise says which test is skipped.
+fn can_run(test: &str) -> bool {
+    let kvm = xvirt_core::host::Host::probe().unwrap().require_kvm();
+    if let Err(error) = &kvm {
+        println!("SKIPPED {test}: {error}");
+    }
+    kvm.is_ok()
+}
+
 #[test]
 fn a_vm_runs_on_while_the_service_is_stopped_and_killed() {
-    if let Err(error) = xvirt_core::host::Host::probe().unwrap().require_kvm() {
-        println!("SKIPPED a_vm_runs_on_while_the_service_is_stopped_and_killed: {error}");
+    if !can_run("a_vm_runs_on_while_the_service_is_stopped_and_killed") {
         return;
     }
     let mut host = Host::new();
@@ -139,5 +147,50 @@ fn a_vm_runs_on_while_the_service_is_stopped_and_killed() {
     host.run(&["vm", "stop", "web"]);
     host.run(&["vm", "destroy", "web"]);
     assert_eq!(host.run(&["--json", "vm", "list"]), "[]\n");
+    host.stop();
+}
+
+#[test]
+fn a_vm_is_changed_copied_and_gets_disks_while_it_runs() {
+    if !can_run("a_vm_is_changed_copied_and_gets_disks_while_it_runs") {
+        return;
+    }
+    let mut host = Host::new();
+    host.start();
+    fs::write(host.path().join("root/kernels/demo"), demo::kernel()).unwrap();
+    let line = CommandLine::new([Mode::HotPlug]).to_string();
+    host.run(&["vm", "create", "web", "--memory", "64M", "--kernel", "demo"]);
+    host.run(&["vm", "set", "web", "--command-line", &line, "--memory", "96M", "--vcpus", "2", "--autostart", "true"]);
+    let shown = host.run(&["vm", "show", "web"]);
+    assert!(shown.contains("96 MiB") && shown.contains("2 of 2") && shown.contains("autostart      yes"), "{shown}");
+
+    let folder = host.path().join("more");
+    host.run(&["sr", "create", "more", folder.to_str().unwrap()]);
+    host.run(&["disk", "create", "data", "--size", "8M", "--format", "qcow2", "--repository", "more"]);
+    let image = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(image.extension().unwrap(), "qcow2");
+    host.run(&["vm", "start", "web"]);
+    host.run(&["disk", "attach", "data", "web"]);
+    host.run(&["disk", "limit", "data", "web", "--operations", "100"]);
+    host.run(&["disk", "resize", "data", "16M"]);
+    let disks = host.run(&["disk", "list"]);
+    let row: Vec<_> = disks.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!((row[0], row[1], row[2]), ("data", "16", "MiB"), "{disks}");
+    assert!(row.contains(&"web"), "{disks}");
+    let refused = host.client(&["disk", "destroy", "data"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("VDI_IN_USE"), "{refused:?}");
+    host.run(&["disk", "detach", "data", "web"]);
+    host.run(&["disk", "destroy", "data"]);
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    host.run(&["sr", "forget", "more"]);
+
+    host.run(&["vm", "stop", "web"]);
+    let copy = host.run(&["vm", "clone", "web", "copy"]);
+    host.run(&["vm", "set", copy.trim(), "--name", "other"]);
+    assert!(host.run(&["vm", "list"]).contains("other"));
+    for vm in ["web", "other"] {
+        host.run(&["vm", "destroy", vm]);
+    }
+    assert_eq!(host.run(&["--json", "message", "list"]), "[]\n");
     host.stop();
 }
