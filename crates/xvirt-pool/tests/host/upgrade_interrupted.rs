@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread;
+use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 use xvirt_testing::random::Random;
@@ -274,26 +276,38 @@ fn a_new_worker_that_is_killed_at_any_moment_loses_the_guest_at_most_with_a_mess
         let killed = loop {
             if let Some(process) = UnixStream::connect(&beside).ok().and_then(process_of) {
                 (0..random.below(1_500_000)).for_each(|_| std::hint::spin_loop());
-                break pidfd_send_signal(process, Signal::KILL).is_ok();
+                let _ = pidfd_send_signal(&process, Signal::KILL);
+                // Until it is dead, it may still say that it has the VM.
+                poll(&mut [PollFd::new(&process, PollFlags::IN)], None).unwrap();
+                break true;
             }
             if service.ok("task.get_status", [task.clone()]) != "pending" {
                 break false;
             }
         };
         let task = service.wait_task(&task);
-        let messages = service.messages(&vm).len();
-        if messages > lost || killed && task["status"] == "success" {
+        service.wait("VM", &vm, "current_operations", json!({}));
+        let deadline = Instant::now() + PATIENCE;
+        let gone = loop {
+            let messages = service.messages(&vm).len();
+            if messages > lost && service.power_state(&vm) == "Halted" {
+                break true;
+            }
+            if has_guest(&place, &vm) {
+                break false;
+            }
+            assert!(Instant::now() < deadline, "the VM is neither there nor lost: {task}");
+            std::thread::yield_now();
+        };
+        assert!(!gone || killed, "{task}");
+        if gone {
             // It ran in the new worker.
-            service.wait("VM", &vm, "power_state", "Halted");
             lost += 1;
             assert_eq!(service.messages(&vm).len(), lost);
         } else {
             kept += 1;
-            service.wait("VM", &vm, "current_operations", json!({}));
-            if service.power_state(&vm) == "Running" {
-                require_one_worker(&place, &vm);
-                tick = require_counting(&service, &vm, tick);
-            }
+            require_one_worker(&place, &vm);
+            tick = require_counting(&service, &vm, tick);
         }
     }
     println!("the guest went on {kept} times, and was lost {lost} times");
@@ -303,6 +317,13 @@ fn a_new_worker_that_is_killed_at_any_moment_loses_the_guest_at_most_with_a_mess
     let ended = xvirt_testing::process::comes_to(&0, PATIENCE, || workers_of(&place.run()).len());
     assert_eq!(ended, Ok(()));
     assert_eq!(fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+}
+
+/// Whether the worker of a VM says that its guest runs.
+fn has_guest(place: &Place, vm: &Value) -> bool {
+    let worker = Connection::open(folder(place, vm).join("socket"));
+    let described = worker.and_then(|mut worker| worker.describe());
+    described.is_ok_and(|worker| worker.power_state.as_deref() == Some("running"))
 }
 
 /// The process of a worker that listens itself, not that of the service that has made its socket.
