@@ -487,7 +487,12 @@ impl Inner {
     fn clean(&self) -> Result<(), Failure> {
         let Ok(groups) = &self.launcher.groups else { return Ok(()) };
         let folders: BTreeSet<Uuid> = self.places.list()?.into_iter().collect();
-        groups.list().into_iter().filter(|vm| !folders.contains(vm)).for_each(|vm| groups.remove(vm));
+        for vm in groups.list().into_iter().filter(|vm| !folders.contains(vm)) {
+            match groups.require_empty(vm) {
+                Ok(()) => groups.remove(vm),
+                Err(failure) => tracing::error!(%vm, %failure, "a worker cannot be adopted"),
+            }
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::objects::Change;
 use crate::operation::arguments::{Arguments, require_small};
-use crate::operation::{Failure, accessor, codes, create, power};
+use crate::operation::{Failure, accessor, codes, create, power, values};
 use crate::sync::lock;
 
 /// The setters of VMs that are verbs of their own: the field, and whether the VM must be halted.
@@ -80,6 +80,10 @@ impl Inner {
     ) -> Result<Value, Failure> {
         let uuid = uuid_of(table, arguments)?;
         self.objects.change(|change| self.set_in(change, table, uuid, call, arguments))?;
+        if self.worker(uuid).is_some() && changes(call, "VCPUs_params") {
+            let (weight, cap) = values::cpu_limits(&self.objects.get(Ref::<Vm>::new(uuid))?.vcpus_params);
+            self.apply_cpu_limits(uuid, weight, cap);
+        }
         if matches!(table.name, "VBD" | "VIF") {
             self.apply_limits(table, uuid)?;
         }
@@ -243,6 +247,14 @@ impl Inner {
             Ok(())
         })?;
         Ok(Value::Null)
+    }
+}
+
+/// Whether a call changes this field.
+fn changes(call: Call, name: &str) -> bool {
+    match call {
+        Call::Set(field) | Call::AddTo(field) | Call::RemoveFrom(field) => field.name == name,
+        _ => false,
     }
 }
 

@@ -219,13 +219,15 @@ impl Inner {
         if weight.is_none() && cap.is_none() {
             return;
         }
-        let limited = match &self.launcher.groups {
-            Ok(groups) => groups.limit(records.uuid, weight, cap).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
+        self.apply_cpu_limits(records.uuid, weight, cap);
+    }
+
+    /// Puts limits of CPU time into force. A VM runs without them too, so a message says if that fails.
+    pub(crate) fn apply_cpu_limits(&self, vm: Uuid, weight: Option<u32>, cap: Option<u32>) {
+        let limited = self.launcher.limit_cpu(vm, weight, cap);
         if let Err(error) = limited {
             let text = format!("the limits of VCPUs_params are not in force: {error}");
-            self.tell(Ref::new(records.uuid), crate::event::News::Degraded(text));
+            self.tell(Ref::new(vm), crate::event::News::Degraded(text));
         }
     }
 

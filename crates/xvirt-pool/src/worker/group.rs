@@ -10,8 +10,12 @@ use std::path::{Path, PathBuf};
 use rustix::process::Pid;
 use uuid::Uuid;
 
+use crate::operation::{Failure, codes};
+
 /// The name of the group that has those of all hosts.
 const ALL: &str = "xvirt";
+/// The share of CPU time of a group that has none of its own.
+const WEIGHT: u32 = 100;
 /// How often a group is made again whose parent was removed meanwhile, because it was empty.
 const ATTEMPTS: usize = 10;
 
@@ -44,7 +48,7 @@ impl Groups {
             exists(fs::create_dir(folder))?;
         }
         // What the workers' limits need; a hierarchy without these controllers has groups nevertheless.
-        for controller in ["+cpu", "+memory"] {
+        for controller in ["+cpu", "+memory", "+pids"] {
             for folder in [&self.root, &all, &self.parent] {
                 let _ = fs::write(folder.join("cgroup.subtree_control"), controller);
             }
@@ -52,8 +56,24 @@ impl Groups {
         Ok(())
     }
 
-    /// Makes the group of a VM's worker, and returns its open list of processes.
-    pub(crate) fn make(&self, vm: Uuid) -> io::Result<File> {
+    /// Requires that no process is left of an earlier run of a VM.
+    ///
+    /// # Errors
+    /// `OPERATION_NOT_ALLOWED`
+    pub(crate) fn require_empty(&self, vm: Uuid) -> Result<(), Failure> {
+        let group = self.of(vm);
+        let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+        let Some(process) = processes.lines().next() else { return Ok(()) };
+        let what = format!(
+            "process {process}, a worker of the VM, lives in {}, and its socket is gone: somebody has removed it",
+            group.display()
+        );
+        Err(codes::not_allowed(what, format!("end it: echo 1 > {}/cgroup.kill", group.display())))
+    }
+
+    /// Makes the group of a VM's worker, with the most memory in bytes and the most threads, and returns its open list of
+    /// processes.
+    pub(crate) fn make(&self, vm: Uuid, memory: u64, tasks: u32) -> io::Result<File> {
         let folder = self.of(vm);
         let mut made = exists(fs::create_dir(&folder));
         for _ in 0..ATTEMPTS {
@@ -64,6 +84,9 @@ impl Groups {
             made = exists(fs::create_dir(&folder));
         }
         made?;
+        // A hierarchy without these controllers has groups nevertheless.
+        let _ = fs::write(folder.join("memory.max"), memory.to_string());
+        let _ = fs::write(folder.join("pids.max"), tasks.to_string());
         File::options().write(true).open(folder.join("cgroup.procs"))
     }
 
@@ -78,13 +101,9 @@ impl Groups {
                 io::Error::new(error.kind(), what)
             })
         };
-        if let Some(weight) = weight {
-            set("cpu.weight", weight.to_string())?;
-        }
-        if let Some(cap) = cap {
-            set("cpu.max", format!("{} {PERIOD}", u64::from(cap) * PERIOD / 100))?;
-        }
-        Ok(())
+        set("cpu.weight", weight.unwrap_or(WEIGHT).to_string())?;
+        let quota = cap.map_or_else(|| "max".to_owned(), |cap| (u64::from(cap) * PERIOD / 100).to_string());
+        set("cpu.max", format!("{quota} {PERIOD}"))
     }
 
     /// Removes the group of a worker that has ended.

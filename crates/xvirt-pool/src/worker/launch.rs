@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use rustix::process::geteuid;
 use uuid::Uuid;
@@ -14,6 +15,11 @@ use crate::operation::{Failure, codes};
 
 /// The private memory of a worker beside that of its guest, in bytes.
 const OWN_MEMORY: u64 = 512 << 20;
+/// The memory of a worker's control group beside that of its guest, in bytes: for two workers while one takes the VM over,
+/// and for what the kernel keeps of its disks.
+const GROUP_MEMORY: u64 = 1 << 30;
+/// The most threads and processes of a worker's control group.
+const TASKS: u32 = 4096;
 /// The descriptors of a worker.
 const OPEN_FILES: u64 = 1024;
 
@@ -43,10 +49,16 @@ impl Launcher {
             return Err(codes::internal(format!("the VM {vm} has a worker already"))
                 .with_remedy("restart the host service: it adopts the worker"));
         }
+        if let Ok(groups) = &self.groups {
+            groups.require_empty(vm)?;
+        }
         place.remove_socket()?;
         let descriptors =
             Descriptors::new(place.bind()?, place.new_exit_record()?, place.log(&log_of(&self.logs, vm))?);
-        let descriptors = if self.systemd { descriptors.runner(scope(vm)) } else { self.grouped(vm, descriptors)? };
+        let descriptors = match self.systemd {
+            true => descriptors.runner(scope(vm, memory.saturating_add(GROUP_MEMORY))),
+            false => self.grouped(vm, memory, descriptors)?,
+        };
         self.start(vm, epoch, memory, place, descriptors)
     }
 
@@ -63,7 +75,7 @@ impl Launcher {
             let descriptors = if self.systemd {
                 descriptors.group(group::open_of(old.number()?).map_err(|error| no_group(vm, &error))?)
             } else {
-                self.grouped(vm, descriptors)?
+                self.grouped(vm, memory, descriptors)?
             };
             self.start(vm, old.epoch, memory, &place, descriptors)
         });
@@ -75,9 +87,21 @@ impl Launcher {
         made
     }
 
-    fn grouped(&self, vm: Uuid, descriptors: Descriptors) -> Result<Descriptors, Failure> {
+    fn grouped(&self, vm: Uuid, memory: u64, descriptors: Descriptors) -> Result<Descriptors, Failure> {
         let Ok(groups) = &self.groups else { return Ok(descriptors) };
-        Ok(descriptors.group(groups.make(vm).map_err(|error| no_group(vm, &error))?))
+        let group = groups.make(vm, memory.saturating_add(GROUP_MEMORY), TASKS);
+        Ok(descriptors.group(group.map_err(|error| no_group(vm, &error))?))
+    }
+
+    /// Puts the share of CPU time of a VM (as `cpu.weight` has it) and its cap in percent of one CPU into force.
+    pub(crate) fn limit_cpu(&self, vm: Uuid, weight: Option<u32>, cap: Option<u32>) -> io::Result<()> {
+        if self.systemd {
+            return limit_scope(vm, weight, cap);
+        }
+        match &self.groups {
+            Ok(groups) => groups.limit(vm, weight, cap),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        }
     }
 
     fn start(
@@ -115,16 +139,17 @@ pub(crate) fn log_of(logs: &Path, vm: Uuid) -> PathBuf {
     logs.join(format!("{vm}.log"))
 }
 
-/// Whether systemd runs this host, and can give processes scopes of their own.
+/// Whether systemd runs this host, and gives processes of this user scopes of their own.
 pub(crate) fn has_systemd() -> bool {
     // sd_booted(3).
-    Path::new("/run/systemd/system").is_dir()
+    geteuid().is_root() && Path::new("/run/systemd/system").is_dir()
 }
 
 /// What runs a worker in a scope of its own: outside the service's control group, so that the end of the service is not
 /// its end.
-fn scope(vm: Uuid) -> Vec<String> {
-    let unit = format!("--unit=xvirt-{vm}");
+fn scope(vm: Uuid, memory: u64) -> Vec<String> {
+    let unit = format!("--unit={}", unit(vm));
+    let (memory, tasks) = (format!("--property=MemoryMax={memory}"), format!("--property=TasksMax={TASKS}"));
     let words = [
         "systemd-run",
         "--scope",
@@ -134,8 +159,29 @@ fn scope(vm: Uuid) -> Vec<String> {
         "--property=Delegate=yes",
         // Which shuts down guests when the host goes down: units stop in the reverse order.
         "--property=Before=xvirt-vms.service",
+        &memory,
+        &tasks,
         &unit,
         "--",
     ];
     words.map(str::to_owned).to_vec()
+}
+
+fn unit(vm: Uuid) -> String {
+    format!("xvirt-{vm}.scope")
+}
+
+/// Lets systemd limit the CPU time of a scope (systemd.resource-control(5)).
+fn limit_scope(vm: Uuid, weight: Option<u32>, cap: Option<u32>) -> io::Result<()> {
+    let weight = weight.map_or_else(String::new, |weight| weight.to_string());
+    let quota = cap.map_or_else(String::new, |cap| format!("{cap}%"));
+    let mut command = Command::new("systemctl");
+    command.args(["--runtime", "set-property", &unit(vm)]);
+    command.args([format!("CPUWeight={weight}"), format!("CPUQuota={quota}")]);
+    let output = command.stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(io::Error::other(format!("systemd does not limit {}: {}", unit(vm), said.trim())))
 }
