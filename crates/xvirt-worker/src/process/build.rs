@@ -23,14 +23,18 @@ pub(super) struct Guest {
     pub(super) vm: Vm,
     pub(super) owner_epoch: u64,
     pub(super) sources: Mutex<Sources>,
-    /// Whether a request suspends it or has done so.
+    /// Whether a request has suspended it here.
     pub(super) suspended: AtomicBool,
+    /// Held while a request saves the guest, goes on from its saved state, or cuts its power: whoever cuts it must know
+    /// whether the guest is in memory or in a file.
+    pub(super) state: Mutex<()>,
 }
 
 impl Guest {
     pub(super) fn new(vm: Vm, owner_epoch: u64, mut sources: Sources) -> Self {
         sources.place(&vm);
-        Self { vm, owner_epoch, sources: Mutex::new(sources), suspended: AtomicBool::new(false) }
+        let suspended = AtomicBool::new(false);
+        Self { vm, owner_epoch, sources: Mutex::new(sources), suspended, state: Mutex::default() }
     }
 
     /// The configuration of the VM, and the positions of its disks and network interfaces, all of which have names.

@@ -48,18 +48,22 @@ impl End {
         }
     }
 
-    /// Sets the reason of an end that a request brings about.
+    /// Sets the reason of an end that a request brings about by cutting the power.
     pub(super) fn intend(&self, cause: Cause) {
         lock(&self.state).intended = Some(cause);
     }
 
-    /// Ends the worker for this reason, or the intended one, unless it is ending already. The record is on stable storage when this returns.
+    /// Ends the worker for this reason, unless it is ending already. If the power was cut, the intended reason counts. The
+    /// record is on stable storage when this returns.
     pub(super) fn because(&self, cause: Cause) {
         let mut state = lock(&self.state);
         if state.ending {
             return;
         }
-        let cause = state.intended.take().unwrap_or(cause);
+        let cause = match cause {
+            Cause::HardShutdown => state.intended.take().unwrap_or(cause),
+            other => other,
+        };
         tracing::info!(?cause, "the worker ends");
         self.write(&state, cause);
         state.ending = true;

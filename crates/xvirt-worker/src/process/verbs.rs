@@ -57,12 +57,18 @@ fn of_vm(guest: &Guest, request: Request, mut received: Received) -> Result<Answ
             vm.start()?;
         }
         Request::Resume { how } => {
+            let _turn = lock(&guest.state);
             require_not_suspended(guest)?;
             let how: Resume = how.map(|how| how.read("how to resume")).transpose()?.unwrap_or_default();
             return Ok(Answer::Report(Json::of(&vm.resume_with(how, &())?)?));
         }
         Request::CleanShutdown { timeout } => vm.clean_shutdown(limit(timeout))?,
-        Request::HardShutdown => vm.hard_shutdown()?,
+        Request::HardShutdown => {
+            let _turn = lock(&guest.state);
+            // Otherwise what it has just been saved to would be dropped.
+            require_not_suspended(guest)?;
+            vm.hard_shutdown()?;
+        }
         Request::CleanReboot { timeout } => vm.clean_reboot(limit(timeout))?,
         Request::HardReboot => vm.hard_reboot()?,
         Request::Pause => vm.pause()?,
@@ -100,8 +106,9 @@ fn require_unused(guest: &Guest) -> Result<()> {
 
 /// Suspends the VM, with which the worker ends.
 fn suspend(guest: &Guest, file: OwnedFd) -> Result<Answer> {
-    let before = guest.suspended.swap(true, Ordering::SeqCst);
-    let report = guest.vm.suspend_to(file, &()).inspect_err(|_| guest.suspended.store(before, Ordering::SeqCst))?;
+    let _turn = lock(&guest.state);
+    let report = guest.vm.suspend_to(file, &())?;
+    guest.suspended.store(true, Ordering::SeqCst);
     Ok(Answer::Report(Json::of(&report)?))
 }
 
@@ -130,14 +137,20 @@ fn plug_nic(guest: &Guest, nic: &NewNic, mut received: Received) -> Result<Answe
     Ok(Answer::Position(position as u64))
 }
 
-/// Ends the worker, with its VM.
+/// Ends the worker, with its VM. A saved state stays: it is all that is left of its guest.
 fn end(worker: &Worker) -> Answer {
     worker.end.intend(Cause::Requested);
+    let mut cause = Cause::Requested;
     if let Ok(guest) = worker.guest() {
-        // Fails if it is halted already.
-        let _ = guest.vm.hard_shutdown();
+        let _turn = lock(&guest.state);
+        if guest.suspended.load(Ordering::SeqCst) {
+            cause = Cause::Suspended;
+        } else if guest.vm.power_state() != PowerState::Suspended {
+            // Fails if it is halted already.
+            let _ = guest.vm.hard_shutdown();
+        }
     }
-    worker.end.because(Cause::Requested);
+    worker.end.because(cause);
     Answer::Nothing
 }
 

@@ -149,7 +149,8 @@ pub enum Request {
         #[serde(default)]
         console: ConsoleKind,
     },
-    /// Ends the worker. A VM that is in memory is powered off.
+    /// Ends the worker. A VM that is in memory is powered off; a saved state is left as it is, so that another worker can
+    /// resume from it.
     End,
 }
 

@@ -63,6 +63,41 @@ fn a_guest_goes_on_in_another_worker_where_it_was_suspended() {
 }
 
 #[test]
+fn a_worker_that_ends_leaves_a_saved_state_as_it_is() {
+    let host = host!();
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("saved");
+    File::create(&saved).unwrap();
+    let config = ticking();
+    let one = Worker::start();
+    one.run(&Parts::new(&host, &config));
+    let mut console = one.console();
+    while console.tick() < 5 {}
+    one.connect().call(&Request::Suspend { file: Slot(0) }, &[writable(&saved).as_fd()]).unwrap();
+    one.wait();
+
+    let built = || {
+        let worker = Worker::start();
+        let mut parts = Parts::new(&host, &config);
+        parts.build.saved_state = Some(parts.add(writable(&saved)));
+        worker.build(&parts);
+        worker
+    };
+    let unused = built();
+    unused.ask(Request::End);
+    let Exit::Recorded(record) = unused.wait() else { panic!("{}", unused.log()) };
+    assert_eq!(record.cause, Cause::Requested);
+    let two = built();
+    two.connect().call(&Request::Resume { how: None }, &[]).unwrap();
+    let text = two.console().expect("tick 10\r");
+    assert_eq!(text.matches("timer: tick 1\r").count(), 1, "{text}");
+    // Once it runs, it is powered off as any other.
+    two.ask(Request::End);
+    let Exit::Recorded(record) = two.wait() else { panic!("{}", two.log()) };
+    assert_eq!(record.cause, Cause::Requested);
+}
+
+#[test]
 fn a_guest_does_not_go_on_when_its_disk_was_changed() {
     let host = host!();
     let folder = tempfile::tempdir().unwrap();
