@@ -2,12 +2,14 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use xvirt_core::console::ConnectionAttachment;
+use xvirt_core::progress::interruptible;
 
 use super::Worker;
 use super::history::Next;
@@ -19,6 +21,8 @@ use crate::{Error, Result, kind};
 
 /// How long the rest of a message may take once it has begun, and how long a peer may take to read.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How many connections may be consoles and streams of events; the others are for requests.
+const MAX_STREAMS: usize = 24;
 /// How often a console is looked at while the rest of its output is sent at the end.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -43,16 +47,27 @@ pub(super) fn serve(worker: &Worker, socket: &UnixStream) -> Result<()> {
         let done = match numbered.request {
             Request::Hello { versions, features } => hello(&mut greeted, versions, &features),
             _ if !greeted => Err(Error::new(kind::PROTOCOL, "the first request was not a hello")),
+            request if waits(&request) => {
+                let check = is_given_up(worker, socket)?;
+                interruptible(check, || verbs::carry_out(worker, request, descriptors))
+            }
             request => verbs::carry_out(worker, request, descriptors),
         };
         match done {
             Ok(Done::Answer(answer)) => reply(socket, id, Outcome::Done(answer))?,
             Err(error) => reply(socket, id, Outcome::Failed(error))?,
+            Ok(Done::Events(_) | Done::Console(_)) if !worker.end.begin_stream(MAX_STREAMS) => {
+                let what = format!("{MAX_STREAMS} consoles and streams of events are open");
+                let error = Error::new(kind::LIMIT_EXCEEDED, what).with_remedy("close one of them first");
+                reply(socket, id, Outcome::Failed(error))?;
+            }
             Ok(Done::Events(after)) => {
+                let _open = Stream(worker);
                 reply(socket, id, Outcome::Done(Answer::Nothing))?;
                 return events(worker, socket, after);
             }
             Ok(Done::Console(console)) => {
+                let _open = Stream(worker);
                 reply(socket, id, Outcome::Done(Answer::Nothing))?;
                 let cannot = |error| Error::io("cannot use a connection as a console", &error);
                 let attached = console.attach_connection(OwnedFd::from(socket.try_clone().map_err(cannot)?))?;
@@ -63,6 +78,39 @@ pub(super) fn serve(worker: &Worker, socket: &UnixStream) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Counts a console or a stream of events while it is open.
+struct Stream<'a>(&'a Worker);
+
+impl Drop for Stream<'_> {
+    fn drop(&mut self) {
+        self.0.end.end_stream();
+    }
+}
+
+/// Whether a request may take long, and leaves the VM as its timeout would when nobody waits for it any more.
+fn waits(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::CleanShutdown { .. }
+            | Request::CleanReboot { .. }
+            | Request::UnplugDisk { .. }
+            | Request::UnplugNic { .. }
+            | Request::Suspend { .. }
+            | Request::Resume { .. }
+    )
+}
+
+/// Tells whether a request that waits is to end: its peer has hung up, or no longer sends, or the worker is to end.
+fn is_given_up(worker: &Worker, socket: &UnixStream) -> Result<impl Fn() -> bool + 'static> {
+    let socket = socket.try_clone().map_err(|e| Error::io("cannot use a connection", &e))?;
+    let end = Arc::clone(&worker.end);
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    Ok(move || {
+        let mut peer = [PollFd::new(&socket, PollFlags::RDHUP)];
+        end.is_intended() || matches!(poll(&mut peer, Some(&at_once)), Ok(count) if count > 0)
+    })
 }
 
 fn hello(greeted: &mut bool, versions: Versions, features: &[String]) -> Result<Done> {

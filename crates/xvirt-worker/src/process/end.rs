@@ -28,6 +28,8 @@ struct State {
     ending: bool,
     /// How many threads serve connections.
     serving: usize,
+    /// How many of them are consoles and streams of events.
+    streams: usize,
 }
 
 impl End {
@@ -51,6 +53,11 @@ impl End {
     /// Sets the reason of an end that a request brings about by cutting the power.
     pub(super) fn intend(&self, cause: Cause) {
         lock(&self.state).intended = Some(cause);
+    }
+
+    /// Whether a request ends the worker, as soon as those before it are over.
+    pub(super) fn is_intended(&self) -> bool {
+        lock(&self.state).intended.is_some()
     }
 
     /// Ends the worker for this reason, unless it is ending already. If the power was cut, the intended reason counts. The
@@ -105,6 +112,20 @@ impl End {
         let mut state = lock(&self.state);
         state.serving = state.serving.saturating_sub(1);
         self.changed.notify_all();
+    }
+
+    /// Counts a console or a stream of events, if there may be one more.
+    pub(super) fn begin_stream(&self, most: usize) -> bool {
+        let mut state = lock(&self.state);
+        let room = state.streams < most;
+        state.streams += usize::from(room);
+        room
+    }
+
+    /// Counts one less.
+    pub(super) fn end_stream(&self) {
+        let mut state = lock(&self.state);
+        state.streams = state.streams.saturating_sub(1);
     }
 
     /// Waits until no thread serves a connection, at most `limit`.

@@ -30,8 +30,9 @@ pub(super) fn serve(worker: &Arc<Worker>, socket: &UnixListener, ready: PipeWrit
     socket.set_nonblocking(true).map_err(|e| Error::io("cannot use the socket of the worker", &e))?;
     tell_ready(ready);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "the worker accepts connections");
+    let mut full = false;
     while wait(worker, socket) {
-        accept(worker, socket);
+        accept(worker, socket, &mut full);
     }
     worker.history.end();
     // Drops the VM, unless a connection still replies about it.
@@ -49,7 +50,8 @@ fn wait(worker: &Worker, socket: &UnixListener) -> bool {
     !worker.end.is_near()
 }
 
-fn accept(worker: &Arc<Worker>, socket: &UnixListener) {
+/// Accepts a connection. `full` says whether the last one was refused, which is logged once.
+fn accept(worker: &Arc<Worker>, socket: &UnixListener, full: &mut bool) {
     let stream = match socket.accept() {
         Ok((stream, _)) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => return,
@@ -65,8 +67,12 @@ fn accept(worker: &Arc<Worker>, socket: &UnixListener) {
         Err(error) => return tracing::warn!(%error, "refused a connection of an unknown user"),
     }
     if !worker.end.begin_serving(MAX_CONNECTIONS) {
-        return tracing::warn!("refused a connection: {MAX_CONNECTIONS} are open");
+        if !mem::replace(full, true) {
+            tracing::warn!("refused a connection: {MAX_CONNECTIONS} are open");
+        }
+        return;
     }
+    *full = false;
     let of_thread = Arc::clone(worker);
     let serve = move || {
         let served = Served(of_thread);

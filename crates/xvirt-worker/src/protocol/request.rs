@@ -20,6 +20,9 @@ pub struct Slot(pub u32);
 
 /// A request. Sizes are in bytes, times in milliseconds. The verbs are those of `xvirt_core::vm::Vm`, with their rules
 /// and errors.
+///
+/// One that waits for the guest, a suspend and a resume are cancelled when the service hangs up. If it only ends its side
+/// of the connection (shutdown(2), `SHUT_WR`), the answer still says what came of that.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -1,13 +1,16 @@
 //! Peers that break the protocol, are slow, or do not read.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::time::Instant;
 
-use xvirt_worker::protocol::{Outcome, Reply, Request, VERSIONS, decode, encode, receive, send};
+use xvirt_core::demo::{CommandLine, Mode};
+use xvirt_worker::protocol::{NumberedRequest, Outcome, Reply, Request, VERSIONS, decode, encode, receive, send};
 use xvirt_worker::{Settings, kind};
 
 use crate::host;
-use crate::support::{Console, PATIENCE, Parts, Worker, ticking};
+use crate::support::{Console, PATIENCE, Parts, Worker, config, ticking};
 
 fn counts_on(console: &mut Console) {
     let tick = console.tick();
@@ -46,7 +49,7 @@ fn malformed_messages_end_their_connection_and_nothing_else() {
 
     // Without a hello, and with a request that no version has.
     let stream = worker.stream();
-    let start = xvirt_worker::protocol::NumberedRequest { id: 1, request: Request::HardShutdown };
+    let start = NumberedRequest { id: 1, request: Request::HardShutdown };
     send(&stream, &encode(&start).unwrap(), &[]).unwrap();
     assert_eq!(refused(&stream), kind::PROTOCOL);
     #[derive(serde::Serialize)]
@@ -58,7 +61,7 @@ fn malformed_messages_end_their_connection_and_nothing_else() {
     assert_eq!(refused(&stream), kind::UNKNOWN_REQUEST);
     // The connection goes on.
     let hello = Request::Hello { versions: VERSIONS, features: Vec::new() };
-    send(&stream, &encode(&xvirt_worker::protocol::NumberedRequest { id: 3, request: hello }).unwrap(), &[]).unwrap();
+    send(&stream, &encode(&NumberedRequest { id: 3, request: hello }).unwrap(), &[]).unwrap();
     assert!(matches!(reply(&stream).outcome, Outcome::Done(_)));
     counts_on(&mut console);
 }
@@ -80,7 +83,7 @@ fn slow_peers_and_peers_that_do_not_read_stop_nobody() {
     let unread = (worker.events(0), worker.console());
     let flood = worker.stream();
     flood.set_nonblocking(true).unwrap();
-    let describe = encode(&xvirt_worker::protocol::NumberedRequest { id: 1, request: Request::Describe }).unwrap();
+    let describe = encode(&NumberedRequest { id: 1, request: Request::Describe }).unwrap();
     while send(&flood, &describe, &[]).is_ok() {}
     let mut typist = worker.console();
     typist.stream.set_nonblocking(true).unwrap();
@@ -153,5 +156,45 @@ fn whoever_listened_to_a_quiet_vm_and_left_is_forgotten() {
         while let Err(error) = listen() {
             assert!(std::time::Instant::now() < deadline, "{number}: {error}");
         }
+    }
+}
+
+#[test]
+fn a_request_that_waits_ends_when_its_peer_hangs_up() {
+    let host = host!();
+    let worker = Worker::start();
+    // This guest does not listen.
+    worker.run(&Parts::new(&host, &config(&CommandLine::new([Mode::Hostile]))));
+    for _ in 0..40 {
+        let stream = worker.stream();
+        let hello = Request::Hello { versions: VERSIONS, features: Vec::new() };
+        let ask = |id, request| send(&stream, &encode(&NumberedRequest { id, request }).unwrap(), &[]).unwrap();
+        ask(1, hello);
+        assert!(matches!(reply(&stream).outcome, Outcome::Done(_)));
+        ask(2, Request::CleanShutdown { timeout: 24 * 3600 * 1000 });
+        // The answer says that it was cancelled, as long as there is somebody to read it.
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(refused(&stream), "cancelled");
+    }
+    worker.ask(Request::HardShutdown);
+    worker.wait();
+}
+
+#[test]
+fn consoles_leave_room_for_requests() {
+    let host = host!();
+    let worker = Worker::start();
+    worker.run(&Parts::new(&host, &ticking()));
+    let consoles: Vec<_> = (0..24).map(|_| worker.console()).collect();
+    let error = worker.connect().events(0).unwrap_err();
+    assert_eq!(error.kind(), kind::LIMIT_EXCEEDED, "{error}");
+    for _ in 0..3 {
+        worker.ask(Request::Pause);
+        worker.ask(Request::Unpause);
+    }
+    drop(consoles);
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = worker.connect().events(0) {
+        assert!(Instant::now() < deadline, "{error}");
     }
 }
