@@ -6,6 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+
 use crate::error::kind;
 use crate::protocol::{
     Answer, ConsoleKind, Description, EventFrame, FEATURES, NumberedRequest, Outcome, Reply, Request, VERSIONS,
@@ -13,8 +16,38 @@ use crate::protocol::{
 };
 use crate::{Error, Result};
 
-/// How long the rest of a message may take once it has begun.
+/// How long the rest of a message may take once it has begun, and the begin of a connection without a limit of its own.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connects to the socket at `path`, and limits the time of the connection's calls as well. A worker that was stopped
+/// (`SIGSTOP`, the freezer of its control group) accepts nothing, and each attempt takes a place in its queue: connect(2)
+/// waits without end once that is full.
+///
+/// # Errors
+/// [`kind::GONE`] if nobody listens there; [`kind::TIMEOUT`]; or the limit is zero.
+pub fn connect(path: impl AsRef<Path>, limit: Duration) -> Result<UnixStream> {
+    let path = path.as_ref();
+    let cannot = |error: io::Error| {
+        let what = format!("cannot connect to the worker at {}", path.display());
+        if error.kind() == io::ErrorKind::NotFound {
+            return Error::new(kind::GONE, format!("{what}: {error}"));
+        }
+        Error::io(what, &error)
+    };
+    let failed = |errno: Errno| cannot(errno.into());
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(failed)?;
+    let socket = UnixStream::from(socket);
+    socket.set_write_timeout(Some(limit)).and_then(|()| socket.set_read_timeout(Some(limit))).map_err(cannot)?;
+    let address = SocketAddrUnix::new(path).map_err(failed)?;
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => return Ok(socket),
+            // Nothing has begun: a unix socket is connected at once or not at all.
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+}
 
 /// A connection to a worker: one request at a time. For several at once, connect several times.
 #[derive(Debug)]
@@ -30,12 +63,12 @@ impl Connection {
     /// Connects to the worker that listens on the socket at `path`, and agrees on a version.
     ///
     /// # Errors
-    /// [`kind::GONE`] if no worker listens there; [`kind::VERSION`] if there is no common version.
+    /// [`kind::GONE`] if no worker listens there; [`kind::TIMEOUT`] if it does not answer within 10 s; [`kind::VERSION`] if
+    /// there is no common version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let socket = UnixStream::connect(path)
-            .map_err(|e| Error::io(format_args!("cannot connect to the worker at {}", path.display()), &e))?;
-        Self::over(socket)
+        let connection = Self::over(connect(path, PATIENCE)?)?;
+        connection.set_time_limit(None)?;
+        Ok(connection)
     }
 
     /// Uses a connected socket, and agrees on a version.
@@ -181,4 +214,31 @@ impl EventStream {
 
 fn unexpected(answer: &Answer) -> Error {
     Error::new(kind::PROTOCOL, format!("the worker gave an answer that does not fit the request: {answer:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn a_listener_that_accepts_nothing_is_waited_for_only_so_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        assert_eq!(connect(&path, PATIENCE).unwrap_err().kind(), kind::GONE);
+        let listener = UnixListener::bind(&path).unwrap();
+        // A short queue.
+        rustix::net::listen(&listener, 2).unwrap();
+        let mut waiting = Vec::new();
+        let error = loop {
+            match connect(&path, Duration::from_millis(1)) {
+                Ok(socket) => waiting.push(socket),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), kind::TIMEOUT, "{error}");
+        drop(listener);
+        assert_eq!(connect(&path, PATIENCE).unwrap_err().kind(), kind::GONE);
+    }
 }
