@@ -7,9 +7,12 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use rustix::io::fcntl_dupfd_cloexec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::error::kind;
 use crate::{Error, Result, Settings};
@@ -19,6 +22,9 @@ pub(crate) const SOCKET: RawFd = 3;
 pub(crate) const EXIT_RECORD: RawFd = 4;
 /// The first number that the worker does not inherit.
 pub(crate) const FIRST_OTHER: RawFd = 5;
+
+/// How long a worker may take to begin. What starts it may wait for others, such as a service manager.
+const BEGIN: Duration = Duration::from_secs(60);
 
 /// What a worker inherits.
 #[derive(Debug)]
@@ -63,9 +69,13 @@ impl Descriptors {
 /// lives on when this process ends. Connect to its socket to use it.
 ///
 /// # Errors
-/// The program cannot be started; or the worker could not begin, in which case its exit record says why.
+/// The program cannot be started; or the worker could not begin, in which case its exit record says why;
+/// [`kind::TIMEOUT`] if it has not begun within a minute, after which it is killed.
 pub fn launch(program: impl AsRef<Path>, settings: &Settings, descriptors: Descriptors) -> Result<()> {
-    let program = program.as_ref();
+    launch_within(program.as_ref(), settings, descriptors, BEGIN)
+}
+
+fn launch_within(program: &Path, settings: &Settings, descriptors: Descriptors, limit: Duration) -> Result<()> {
     let cannot = |error: io::Error| Error::io(format_args!("cannot start the worker {}", program.display()), &error);
     let settings = serde_json::to_string(settings).map_err(|e| cannot(e.into()))?;
     let Descriptors { socket, exit_record, log, group, runner } = descriptors;
@@ -99,10 +109,66 @@ pub fn launch(program: impl AsRef<Path>, settings: &Settings, descriptors: Descr
     // SAFETY: it only makes system calls, and allocates nothing.
     unsafe { command.pre_exec(prepare) };
     // What it waits for is the beginning, of which the worker is a child that has been left to init.
-    let status = command.status().map_err(cannot)?;
+    let mut starter = command.spawn().map_err(cannot)?;
+    // Its copies of what the worker inherits.
+    drop(command);
+    let begun = has_ended(&starter, limit);
+    if !matches!(begun, Ok(true)) {
+        // Its session is one of its own, and the worker is in the same process group.
+        if let Some(group) = Pid::from_raw(starter.id().cast_signed()) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+    let status = starter.wait().map_err(cannot)?;
+    if !begun.map_err(|errno| cannot(errno.into()))? {
+        let what = format!("the worker {} has not begun within {limit:?}, and was killed", program.display());
+        return Err(Error::new(kind::TIMEOUT, what).with_remedy("see its log, and whether the host is overloaded"));
+    }
     if status.success() {
         return Ok(());
     }
     let what = format!("the worker {} could not begin ({status})", program.display());
     Err(Error::new(kind::HOST_UNSUPPORTED, what).with_remedy("see its exit record and its log"))
+}
+
+/// Waits until a child has ended, at most `limit`. Returns whether it has.
+fn has_ended(child: &Child, limit: Duration) -> rustix::io::Result<bool> {
+    let number = Pid::from_raw(child.id().cast_signed()).ok_or(Errno::SRCH)?;
+    // Its number is not given to another one before it was waited for.
+    let process = pidfd_open(number, PidfdFlags::empty())?;
+    let deadline = Instant::now() + limit;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left =
+            Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+        let mut waiting = [PollFd::new(&process, PollFlags::IN)];
+        match poll(&mut waiting, Some(&left)) {
+            Err(Errno::INTR) => {}
+            polled => return polled.map(|count| count > 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_does_not_begin_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixListener::bind(folder.path().join("socket")).unwrap();
+        let file = |name: &str| File::create(folder.path().join(name)).unwrap();
+        let descriptors = Descriptors::new(socket, file("exit"), file("log"));
+        // As a service manager that does not answer.
+        let descriptors = descriptors.runner(["/bin/sh", "-c", "sleep 1000000; exit 0"]);
+        let settings = Settings::new(0);
+        let error = launch_within(Path::new("/bin/true"), &settings, descriptors, Duration::from_millis(50));
+        assert_eq!(error.unwrap_err().kind(), kind::TIMEOUT);
+        // Nothing of it is left that would accept connections, once all its processes have ended.
+        let deadline = Instant::now() + BEGIN;
+        while std::os::unix::net::UnixStream::connect(folder.path().join("socket")).is_ok() {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
 }
