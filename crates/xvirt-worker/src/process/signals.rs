@@ -1,5 +1,5 @@
 //! Signals. A VM must not end because somebody stops its manager, so signals that ask a process to end are only logged;
-//! fatal ones are recorded.
+//! fatal ones are recorded, unless the record says already why the worker ends.
 
 use std::fs::File;
 use std::io;
@@ -83,7 +83,8 @@ extern "C" fn died(number: libc::c_int) {
     let text = TEXTS.get(number as usize).map_or(std::ptr::null_mut(), |place| place.load(Ordering::Acquire));
     // SAFETY: the pointer is null or of a record that is never freed; the calls are safe in a handler.
     unsafe {
-        if let Some(text) = text.as_ref() {
+        // Why it ends may have been said: by a panic, of which the abort follows.
+        if let Some(text) = text.as_ref().filter(|_| is_empty(file)) {
             // A device's thread may write, but not anywhere. The file is still at its beginning then.
             if libc::pwrite(file, text.as_ptr().cast(), text.len(), 0) < 0 {
                 libc::write(file, text.as_ptr().cast(), text.len());
@@ -93,6 +94,15 @@ extern "C" fn died(number: libc::c_int) {
         }
         // The first process of a namespace does not die of a signal that it sends to itself.
         libc::_exit(DIED + number);
+    }
+}
+
+/// Whether the exit record is still empty. Safe in a handler.
+fn is_empty(file: libc::c_int) -> bool {
+    // SAFETY: all zeroes is a valid stat, and the kernel fills it.
+    unsafe {
+        let mut stat: libc::stat = std::mem::zeroed();
+        libc::fstat(file, &raw mut stat) != 0 || stat.st_size == 0
     }
 }
 

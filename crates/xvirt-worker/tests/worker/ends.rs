@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use xvirt_core::config::ByteSize;
 use xvirt_core::demo::{CommandLine, Mode};
 use xvirt_worker::protocol::{Json, Request};
-use xvirt_worker::{Cause, Exit, Settings, kind};
+use xvirt_worker::{Cause, Exit, ExitRecord, Settings, kind};
 
 use crate::host;
 use crate::support::{Parts, Worker, config, ticking};
@@ -80,6 +80,18 @@ fn a_fatal_signal_is_recorded() {
         let Exit::Recorded(record) = worker.wait() else { panic!() };
         assert_eq!((record.cause, record.vm), (Cause::Signal { number: signal.as_raw() }, vm));
     }
+}
+
+#[test]
+fn the_signal_that_follows_a_panic_leaves_its_message() {
+    let host = host!();
+    let worker = Worker::start();
+    worker.run(&Parts::new(&host, &ticking()));
+    // As the worker's panic hook does before a program that aborts on panics dies of SIGABRT.
+    let said = ExitRecord::new(None, Cause::Panicked { message: "index out of bounds".into() });
+    said.write(&File::options().write(true).open(worker.path("exit")).unwrap()).unwrap();
+    worker.signal(Signal::ABORT);
+    assert_eq!(worker.wait(), Exit::Recorded(said));
 }
 
 /// A control group whose processes may have 32 MiB.
