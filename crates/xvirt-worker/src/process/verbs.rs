@@ -86,7 +86,6 @@ fn of_vm(guest: &Guest, request: Request, mut received: Received) -> Result<Answ
         Request::UnplugNic { position, timeout } => vm.unplug_nic(place(position)?, limit(timeout))?,
         Request::SetDiskLimit { position, limit } => vm.set_disk_limit(place(position)?, limit.read("the limit")?)?,
         Request::SetNicLimit { position, limit } => vm.set_nic_limit(place(position)?, limit.read("the limit")?)?,
-        Request::SetCpuLimit { limit } => vm.set_cpu_limit(limit.read("the limit")?).map_err(of_group)?,
         Request::SetMemoryTarget { target } => vm.set_memory_target(ByteSize::new(target))?,
         Request::Statistics => return Ok(Answer::Statistics(Json::of(&vm.statistics())?)),
         _ => return Err(Error::new(kind::UNKNOWN_REQUEST, "this request is not about the VM")),
@@ -200,14 +199,4 @@ fn limit(milliseconds: u64) -> Duration {
 
 fn place(position: u64) -> Result<usize> {
     usize::try_from(position).map_err(|_| Error::new(kind::INVALID_CONFIG, "there is no such position"))
-}
-
-/// The core's error about a limit that needs control groups, which a worker cannot reach.
-fn of_group(error: xvirt_core::Error) -> Error {
-    let error = Error::from(error);
-    match error.kind() {
-        kind::INVALID_CONFIG => error,
-        other => Error::new(other, error.message())
-            .with_remedy("set the limit on the control group that was made for the worker: cpu.max, cpu.weight"),
-    }
 }

@@ -125,12 +125,6 @@ pub enum Request {
         /// The limit (`xvirt_core::config::NicLimit`).
         limit: Json,
     },
-    /// Limits the CPU time of the vCPUs. A worker without access to control groups, which is usual, refuses it: whoever
-    /// made the worker's control group sets the limit there.
-    SetCpuLimit {
-        /// The limit (`xvirt_core::config::CpuLimit`).
-        limit: Json,
-    },
     /// Sets how much memory the guest should have.
     SetMemoryTarget {
         /// The target.

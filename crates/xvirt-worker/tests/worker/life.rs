@@ -52,14 +52,12 @@ fn a_vm_is_started_used_and_shut_down_by_requests() {
     let statistics: Statistics = statistics.read("statistics").unwrap();
     assert_eq!(statistics.vcpus.len(), 1);
     nothing(Request::SetMemoryTarget { target: 48 << 20 });
-    // There is no such device, and no access to control groups.
+    // There is no such device.
     let limit = Json::of(&RateLimit::none()).unwrap();
     let refused = |request| worker.connect().call(&request, &[]).unwrap_err();
     assert_eq!(refused(Request::SetDiskLimit { position: 3, limit }).kind(), "not_found");
     let limit = Json::of(&NicLimit::none()).unwrap();
     assert_eq!(refused(Request::SetNicLimit { position: 0, limit }).kind(), "not_found");
-    let error = refused(Request::SetCpuLimit { limit: Json("{\"cap\":50}".into()) });
-    assert!(error.remedy().unwrap().contains("control group that was made for the worker"), "{error}");
 
     nothing(Request::CleanShutdown { timeout: TIMEOUT });
     events.expect(&Event::GuestShutdown);
