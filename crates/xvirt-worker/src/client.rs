@@ -57,6 +57,7 @@ pub struct Connection {
     version: u32,
     features: Vec<String>,
     worker: String,
+    broken: bool,
 }
 
 impl Connection {
@@ -84,7 +85,8 @@ impl Connection {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn negotiate(socket: UnixStream, versions: Versions, features: &[&str]) -> Result<Self> {
-        let mut connection = Self { socket, last_id: 0, version: 0, features: Vec::new(), worker: String::new() };
+        let (features_of, worker) = (Vec::new(), String::new());
+        let mut connection = Self { socket, last_id: 0, version: 0, features: features_of, worker, broken: false };
         let features = features.iter().map(|name| (*name).to_owned()).collect();
         match connection.call(&Request::Hello { versions, features }, &[])? {
             Answer::Welcome { version, features, worker } if (versions.oldest..=versions.newest).contains(&version) => {
@@ -103,6 +105,11 @@ impl Connection {
     /// Whether both sides have this feature.
     pub fn has(&self, feature: &str) -> bool {
         self.features.iter().any(|name| name == feature)
+    }
+
+    /// Whether a call has failed without an answer of the worker: it may have done what it was asked for, or still do it.
+    pub fn is_broken(&self) -> bool {
+        self.broken
     }
 
     /// The version of the worker's program.
@@ -125,6 +132,14 @@ impl Connection {
     /// The worker's error; or [`kind::GONE`], [`kind::TIMEOUT`], [`kind::PROTOCOL`], after which the connection is of no
     /// more use.
     pub fn call(&mut self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Answer> {
+        let outcome = self.outcome(request, descriptors).inspect_err(|_| self.broken = true)?;
+        match outcome {
+            Outcome::Done(answer) => Ok(answer),
+            Outcome::Failed(error) => Err(error),
+        }
+    }
+
+    fn outcome(&mut self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<Outcome> {
         self.last_id += 1;
         let numbered = NumberedRequest { id: self.last_id, request: request.clone() };
         send(&self.socket, &encode(&numbered)?, descriptors)?;
@@ -132,8 +147,8 @@ impl Connection {
             .ok_or_else(|| Error::new(kind::GONE, "the worker has closed the connection"))?;
         let reply: Reply = decode(&frame.bytes)?;
         match reply.outcome {
-            Outcome::Done(answer) if reply.id == self.last_id => Ok(answer),
-            Outcome::Failed(error) if reply.id == self.last_id || reply.id == 0 => Err(error),
+            done @ Outcome::Done(_) if reply.id == self.last_id => Ok(done),
+            failed @ Outcome::Failed(_) if reply.id == self.last_id || reply.id == 0 => Ok(failed),
             _ => Err(Error::new(kind::PROTOCOL, "the worker answered another request")),
         }
     }
@@ -167,32 +182,40 @@ impl Connection {
         Ok(self.socket)
     }
 
-    /// A descriptor of the process that bound the worker's socket or, for an accepted connection, that connected
-    /// (`SO_PEERPIDFD`, Linux 6.5).
+    /// As [`peer_process`].
     ///
     /// # Errors
     /// The kernel cannot tell it.
     pub fn peer_process(&self) -> Result<OwnedFd> {
-        /// `SO_PEERPIDFD` of asm-generic/socket.h.
-        const PEER_PIDFD: libc::c_int = 77;
-        let mut descriptor: libc::c_int = -1;
-        let mut length = size_of::<libc::c_int>() as libc::socklen_t;
-        // SAFETY: the kernel writes at most `length` bytes to the integer.
-        let result = unsafe {
-            libc::getsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                PEER_PIDFD,
-                (&raw mut descriptor).cast(),
-                &raw mut length,
-            )
-        };
-        if result != 0 || descriptor < 0 {
-            return Err(Error::io("cannot find the process of a worker", &io::Error::last_os_error()));
-        }
-        // SAFETY: the kernel has just made the descriptor for this process.
-        Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+        peer_process(&self.socket)
     }
+}
+
+/// A descriptor of the process that bound the socket at the other end, such as a worker's, or, for an accepted
+/// connection, that connected (`SO_PEERPIDFD`, Linux 6.5).
+///
+/// # Errors
+/// The kernel cannot tell it.
+pub fn peer_process(socket: &UnixStream) -> Result<OwnedFd> {
+    /// `SO_PEERPIDFD` of asm-generic/socket.h.
+    const PEER_PIDFD: libc::c_int = 77;
+    let mut descriptor: libc::c_int = -1;
+    let mut length = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes to the integer.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            PEER_PIDFD,
+            (&raw mut descriptor).cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 || descriptor < 0 {
+        return Err(Error::io("cannot find the process of a worker", &io::Error::last_os_error()));
+    }
+    // SAFETY: the kernel has just made the descriptor for this process.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// The events of a worker's VM.

@@ -30,7 +30,7 @@ pub mod protocol;
 pub mod sandbox;
 mod settings;
 
-pub use client::{Connection, EventStream, connect};
+pub use client::{Connection, EventStream, connect, peer_process};
 pub use error::{Error, Result, kind};
 pub use exit_record::{Cause, Exit, ExitRecord};
 pub use launch::{Descriptors, launch};
