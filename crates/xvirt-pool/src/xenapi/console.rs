@@ -25,7 +25,8 @@ pub(super) async fn connect(connection: &Arc<Connection>, request: Request<Incom
         let what = "the path has no console; use /console?ref= and its reference, or that of its VM";
         return failed(StatusCode::BAD_REQUEST, &Failure::new("INTERNAL_ERROR", [what]));
     };
-    let turn = match connection.shared.admission.verb(Kind::Change).await {
+    // A worker that hangs is waited for.
+    let turn = match connection.shared.admission.verb(Kind::Wait).await {
         Ok(turn) => turn,
         Err(failure) => return failed(StatusCode::SERVICE_UNAVAILABLE, &failure),
     };

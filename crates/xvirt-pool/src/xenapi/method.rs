@@ -47,6 +47,12 @@ pub(crate) fn method(name: &str) -> Method<'_> {
         Call::Own(_) if matches!(class_name, "task" | "session") => Kind::Change,
         Call::Own(own) if SETTERS.iter().any(|prefix| own.name.starts_with(prefix)) => Kind::Change,
         Call::Own(_) => Kind::Wait,
+        // Limits of devices are put into force by the worker of the VM, which may hang.
+        Call::Set(_) | Call::Add(_) | Call::Remove(_) | Call::AddTo(_) | Call::RemoveFrom(_)
+            if matches!(class_name, "VBD" | "VIF") =>
+        {
+            Kind::Wait
+        }
         Call::Set(_) | Call::Add(_) | Call::Remove(_) | Call::AddTo(_) | Call::RemoveFrom(_) => Kind::Change,
         _ => Kind::Query,
     };
@@ -77,6 +83,7 @@ mod tests {
             ("VM.get_all_records_where", "VM.get_all_records_where", true, Kind::Query),
             ("VM.set_name_label", "VM.set_name_label", true, Kind::Change),
             ("VM.add_to_other_config", "VM.add_to_other_config", true, Kind::Change),
+            ("VBD.set_qos_algorithm_type", "VBD.set_qos_algorithm_type", true, Kind::Wait),
             ("VM.start", "VM.start", true, Kind::Wait),
             ("Async.VM.start", "Async.VM.start", true, Kind::Change),
             ("event.from", "event.from", true, Kind::Wait),
