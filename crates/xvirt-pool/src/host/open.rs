@@ -295,7 +295,10 @@ impl Inner {
                 self.take_over(vm, record, owner, worker, &description)?;
             }
             (Recovery::Discard, Ok(Some((worker, _)))) => {
-                worker.discard();
+                // One whose VM has run, or was suspended, ends by itself and says why.
+                if owner.phase != Phase::Running || !worker.wait(Some(PATIENCE)) {
+                    worker.discard();
+                }
                 let end = worker.place.end();
                 if owner.phase == Phase::Running && record.power_state != VmPowerState::Suspended {
                     return self.recover_ended(vm, owner, &end);

@@ -178,10 +178,13 @@ impl Inner {
         let worker = self.launcher.make(records.uuid, epoch, memory, &place);
         let built = worker.and_then(|worker| match self.build(running, &worker, &parts, how) {
             Ok(description) => Ok((worker, description)),
-            Err(failure) => {
-                worker.discard();
-                Err(failure)
-            }
+            Err(failure) => match has_resumed(&worker, how) {
+                Some(description) => Ok((worker, description)),
+                None => {
+                    worker.discard();
+                    Err(failure)
+                }
+            },
         });
         match built {
             Ok((worker, description)) => {
@@ -203,11 +206,24 @@ impl Inner {
             let recorded = if gone { worker.place.why_not_built() } else { None };
             codes::of_worker(&recorded.unwrap_or(error))
         };
-        let (mut connection, _) = worker.connect(Some(PATIENCE)).map_err(failed)?;
+        let (mut connection, copy) = worker.connect(Some(PATIENCE)).map_err(failed)?;
         connection.call(&Request::Build(Box::new(parts.build.clone())), &parts.files.borrowed()).map_err(failed)?;
         running.check()?;
-        let start = if how.resumes { Request::Resume { how: None } } else { Request::Start };
-        connection.call(&start, &[]).map_err(failed)?;
+        if how.resumes {
+            // That takes as long as its memory takes to be read.
+            connection.set_time_limit(None).map_err(failed)?;
+            running.waits_for_answer(copy);
+            let resumed = connection.call(&Request::Resume { how: None }, &[]);
+            running.waits_for(None);
+            if running.is_cancelled() && resumed.is_err() {
+                return Err(running.cancelled());
+            }
+            resumed.map_err(failed)?;
+        } else {
+            connection.call(&Request::Start, &[]).map_err(failed)?;
+        }
+        // A task that is cancelled now has closed its side of the other one.
+        let (mut connection, _) = worker.connect(Some(PATIENCE)).map_err(failed)?;
         if how.paused {
             connection.call(&Request::Pause, &[]).map_err(failed)?;
         }
@@ -240,6 +256,16 @@ impl Inner {
             groups.remove(vm);
         }
     }
+}
+
+/// What a worker describes whose VM has gone on from its saved state nevertheless, which is used up then.
+fn has_resumed(worker: &Worker, how: Start) -> Option<Description> {
+    if !how.resumes {
+        return None;
+    }
+    let described = worker.connect(Some(super::END_PATIENCE)).and_then(|(mut connection, _)| connection.describe());
+    let states = [Some(VmPowerState::Running), Some(VmPowerState::Paused)];
+    described.ok().filter(|description| states.contains(&power_state(description)))
 }
 
 /// The host memory that a VM takes, in bytes.

@@ -51,7 +51,7 @@ pub(crate) struct Running {
     recorded: AtomicBool,
     ended: AtomicBool,
     /// What it waits for, if that can be given up.
-    waits_for: Mutex<Option<UnixStream>>,
+    waits_for: Mutex<Option<(UnixStream, Shutdown)>>,
 }
 
 impl Tasks {
@@ -139,6 +139,16 @@ impl Running {
 
     /// Says what the task waits for from now on: the connection is shut down when it is cancelled.
     pub(crate) fn waits_for(&self, connection: Option<UnixStream>) {
+        self.set_waits_for(connection.map(|connection| (connection, Shutdown::Both)));
+    }
+
+    /// Says for what answer the task waits from now on. When it is cancelled, its side of the connection is shut down: the
+    /// answer says what came of that.
+    pub(crate) fn waits_for_answer(&self, connection: UnixStream) {
+        self.set_waits_for(Some((connection, Shutdown::Write)));
+    }
+
+    fn set_waits_for(&self, connection: Option<(UnixStream, Shutdown)>) {
         *lock(&self.waits_for) = connection;
         if self.is_cancelled() {
             self.cancel();
@@ -147,9 +157,9 @@ impl Running {
 
     fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
-        if let Some(connection) = &*lock(&self.waits_for) {
+        if let Some((connection, how)) = &*lock(&self.waits_for) {
             // Fails if it is over already.
-            let _ = connection.shutdown(Shutdown::Both);
+            let _ = connection.shutdown(*how);
         }
     }
 

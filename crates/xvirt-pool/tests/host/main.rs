@@ -13,3 +13,4 @@ mod stranger;
 mod support;
 mod upgrade;
 mod upgrade_interrupted;
+mod suspend;
