@@ -10,7 +10,7 @@ use xvirt_worker::protocol::EventFrame;
 
 use super::owner::{Owner, Phase};
 use super::plan::{self, AfterEnd};
-use super::start::Start;
+use super::start::{Start, power_state};
 use super::{Inner, slot};
 use crate::event::News;
 use crate::model::{Console, Ref, Vbd, Vif, Vm, VmPowerState};
@@ -55,6 +55,9 @@ impl Inner {
                 // It may have been closed before the stream was there to be given up.
                 while !self.is_closing() {
                     let Ok(Some(frame)) = stream.next(None) else { break };
+                    if frame.sequence > after.saturating_add(1) {
+                        self.look_again(worker);
+                    }
                     after = frame.sequence;
                     self.happened(worker, &frame);
                 }
@@ -120,7 +123,21 @@ impl Inner {
             }
             _ => return,
         };
-        let (sequence, worker) = (frame.sequence, Arc::clone(worker));
+        self.set_state(worker, state, frame.sequence);
+    }
+
+    /// Asks a worker for the power state of its VM, because events are missing: it keeps only the newest.
+    fn look_again(&self, worker: &Arc<Worker>) {
+        let described = worker.connect(Some(super::END_PATIENCE)).and_then(|(mut connection, _)| connection.describe());
+        let Ok(description) = described else { return };
+        if let Some(state @ (VmPowerState::Running | VmPowerState::Paused)) = power_state(&description) {
+            self.set_state(worker, state, description.last_event);
+        }
+    }
+
+    /// Writes the power state of a VM after an event.
+    fn set_state(&self, worker: &Arc<Worker>, state: VmPowerState, sequence: u64) {
+        let (vm, worker) = (Ref::<Vm>::new(worker.vm), Arc::clone(worker));
         let _ = self.later.make(&self.objects, move |change| {
             let mut owner = slot::owner_of(change, vm)?;
             // What an operation has written meanwhile is newer.
