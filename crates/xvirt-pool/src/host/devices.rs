@@ -67,6 +67,9 @@ impl Inner {
         let given: Vbd = arguments.record(0)?;
         let uuid = Uuid::new_v4();
         let reference = Ref::<Vbd>::new(uuid);
+        if !given.vdi.is_null() {
+            self.require_no_saved_state(given.vdi, &self.objects.get(given.vdi)?, "attach")?;
+        }
         self.objects.change(|change| {
             let mut vm: Vm = change.get(given.vm)?;
             let mut others = Vec::new();

@@ -19,6 +19,7 @@ use super::owner::{Owner, Phase};
 use super::plan::{self, Observed, Recovery};
 use super::settle::Settled;
 use super::start::{power_state, promised, set_running, version};
+use super::suspend::forget_saved_state;
 use super::{HostOptions, Inner, Ledger, devices, slot};
 use crate::ErrorKind;
 use crate::event::Messages;
@@ -282,8 +283,8 @@ impl Inner {
                 let states = [Some(VmPowerState::Running), Some(VmPowerState::Paused)];
                 Observed::Live { epoch: worker.epoch, active: states.contains(&power_state(description)) }
             }
-            Ok(None) if owner.boot != self.boot => Observed::Gone(End::HostRestarted),
-            Ok(None) => Observed::Gone(self.places.of(uuid).end()),
+            Ok(None) if owner.boot != self.boot => Observed::Gone(self.decided_end(vm, End::HostRestarted)),
+            Ok(None) => Observed::Gone(self.decided_end(vm, self.places.of(uuid).end())),
             Err(failure) => {
                 tracing::error!(%failure, %vm, "a worker does not answer; it is left alone until it does");
                 Observed::Silent
@@ -299,7 +300,7 @@ impl Inner {
                 if owner.phase != Phase::Running || !worker.wait(Some(PATIENCE)) {
                     worker.discard();
                 }
-                let end = worker.place.end();
+                let end = self.decided_end(vm, worker.place.end());
                 if owner.phase == Phase::Running && record.power_state != VmPowerState::Suspended {
                     return self.recover_ended(vm, owner, &end);
                 }
@@ -402,8 +403,7 @@ impl Inner {
             record.xvirt_worker_version = version(description);
             devices::set_attached(change, &records, &positions)?;
             if resumed {
-                change.remove(record.suspend_vdi);
-                record.suspend_vdi = Ref::NULL;
+                forget_saved_state(change, &mut record)?;
             }
             self.end_operations(change, &mut record, worker.took_over)?;
             change.put_beside(&Owner::key(vm), &owner)?;

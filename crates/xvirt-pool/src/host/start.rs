@@ -8,6 +8,7 @@ use uuid::Uuid;
 use xvirt_worker::protocol::{Description, Request};
 
 use super::owner::{Owner, Phase};
+use super::suspend::forget_saved_state;
 use super::{Inner, descriptors, slot};
 use crate::host::storage::will_write;
 use crate::model::{
@@ -111,8 +112,7 @@ impl Inner {
             record.xvirt_worker_version.clone_from(&version);
             set_running(change, vm, record, host, console)?;
             if used_up {
-                change.remove(record.suspend_vdi);
-                record.suspend_vdi = Ref::NULL;
+                forget_saved_state(change, record)?;
             }
             Ok(())
         });

@@ -5,17 +5,18 @@ use std::time::Duration;
 
 use serde_json::Value;
 use uuid::Uuid;
-use xvirt_worker::kind;
 use xvirt_worker::protocol::Request;
+use xvirt_worker::{Cause, kind};
 
 use super::owner::{Owner, Phase};
 use super::start::power_state;
+use super::suspend::forget_saved_state;
 use super::{END_PATIENCE, Inner};
 use crate::model::{Ref, Vm, VmOperations, VmPowerState};
 use crate::operation::{Failure, codes};
 use crate::sync::lock;
 use crate::task::Running;
-use crate::worker::Worker;
+use crate::worker::{End, Worker};
 
 /// How much longer than the guest the worker may take.
 const MARGIN: Duration = Duration::from_secs(30);
@@ -32,8 +33,7 @@ impl Inner {
         let halted = outcome.is_ok();
         let recorded = self.finish(running, vm, &outcome, move |change, record, _| {
             if halted && record.power_state == VmPowerState::Suspended {
-                change.remove(record.suspend_vdi);
-                record.suspend_vdi = Ref::NULL;
+                forget_saved_state(change, record)?;
                 super::watch::set_halted(change, record, true)?;
             }
             Ok(())
@@ -43,21 +43,26 @@ impl Inner {
 
     fn power_off(&self, vm: Ref<Vm>) -> Result<Value, Failure> {
         let uuid = vm.uuid().unwrap_or_default();
-        loop {
-            let Some(worker) = self.worker(uuid) else { return self.power_off_unknown(vm, uuid) };
+        let end = loop {
+            let Some(worker) = self.worker(uuid) else { break self.power_off_unknown(vm, uuid)? };
             cut_power(&worker, vm);
             // Otherwise the VM is in the worker that has taken it over meanwhile.
             if !worker.is_replaced() {
-                return ended(&worker, vm);
+                break Some(ended(&worker, vm)?);
             }
+        };
+        if end == Some(End::Recorded(Cause::Suspended)) {
+            // A suspend was faster.
+            self.drop_saved_state(&self.objects.get(vm)?)?;
         }
+        Ok(Value::Null)
     }
 
     /// Powers off a VM whose worker did not answer when this service began, or has just ended.
-    fn power_off_unknown(&self, vm: Ref<Vm>, uuid: Uuid) -> Result<Value, Failure> {
+    fn power_off_unknown(&self, vm: Ref<Vm>, uuid: Uuid) -> Result<Option<End>, Failure> {
         let owner: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
         if owner.phase == Phase::None {
-            return Ok(Value::Null);
+            return Ok(None);
         }
         let place = self.places.of(uuid);
         // One that was to take the VM over may have it.
@@ -66,10 +71,11 @@ impl Inner {
                 worker.discard();
             }
         }
-        self.record_end(vm, owner.epoch, &place.end())?;
+        let end = self.decided_end(vm, place.end());
+        self.record_end(vm, owner.epoch, &end)?;
         lock(&self.memory).release(uuid);
         self.remove_place(uuid);
-        Ok(Value::Null)
+        Ok(Some(end))
     }
 
     /// Asks the guest to shut down, and waits for that.
@@ -78,7 +84,7 @@ impl Inner {
         let timeout = milliseconds(self.options.shutdown_timeout);
         let outcome =
             self.ask_guest(running, vm, &Request::CleanShutdown { timeout }).and_then(|worker| match worker {
-                Some(worker) => ended(&worker, vm),
+                Some(worker) => ended(&worker, vm).map(|_| Value::Null),
                 None => Ok(Value::Null),
             });
         let recorded = self.finish(running, vm, &outcome, |_, _, _| Ok(()));
@@ -166,12 +172,11 @@ fn cut_power(worker: &Worker, vm: Ref<Vm>) {
 }
 
 /// Waits until the end of a worker is in the records.
-fn ended(worker: &Worker, vm: Ref<Vm>) -> Result<Value, Failure> {
-    if worker.wait_over(END_PATIENCE) {
-        return Ok(Value::Null);
-    }
-    Err(codes::internal(format!("the end of the VM {vm} is not in the records yet"))
-        .with_remedy("look at the VM again; see whether the state store has room"))
+fn ended(worker: &Worker, vm: Ref<Vm>) -> Result<End, Failure> {
+    worker.wait_over(END_PATIENCE).ok_or_else(|| {
+        codes::internal(format!("the end of the VM {vm} is not in the records yet"))
+            .with_remedy("look at the VM again; see whether its worker has ended, and whether the state store has room")
+    })
 }
 
 /// Whether the worker has ended, or ends.

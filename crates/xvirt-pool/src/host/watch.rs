@@ -11,6 +11,7 @@ use xvirt_worker::protocol::EventFrame;
 use super::owner::{Owner, Phase};
 use super::plan::{self, AfterEnd};
 use super::start::{Start, power_state};
+use super::suspend::{self, forget_saved_state};
 use super::{Inner, slot};
 use crate::event::News;
 use crate::model::{Console, Ref, Vbd, Vif, Vm, VmPowerState};
@@ -192,7 +193,8 @@ impl Inner {
     /// Records the end of a worker, cleans up after it, and starts its VM again if that is configured.
     fn ended(self: &Arc<Self>, worker: &Arc<Worker>) {
         let vm = Ref::<Vm>::new(worker.vm);
-        let after = self.record_end(vm, worker.epoch, &worker.place.end());
+        let end = self.decided_end(vm, worker.place.end());
+        let after = self.record_end(vm, worker.epoch, &end);
         lock(&self.memory).release(worker.vm);
         lock(&self.workers).remove(&worker.vm);
         let restarts = match after {
@@ -203,7 +205,7 @@ impl Inner {
             // The exit record stays for the next service, in case this one ends before the store has room.
             Err(_) => false,
         };
-        worker.set_over();
+        worker.set_over(end);
         if restarts {
             self.start_by_itself(vm);
         }
@@ -216,7 +218,8 @@ impl Inner {
     pub(crate) fn record_end(&self, vm: Ref<Vm>, epoch: u64, end: &End) -> Result<Option<AfterEnd>, Failure> {
         let (uuid, now, since, brake) = (Uuid::new_v4(), self.now(), self.since_boot(), self.options.restart_brake);
         let decided = Arc::new(std::sync::Mutex::new(None));
-        let (decision, end) = (Arc::clone(&decided), end.clone());
+        let unused = Arc::new(std::sync::Mutex::new(None));
+        let (decision, dropped, end) = (Arc::clone(&decided), Arc::clone(&unused), end.clone());
         self.later.make(&self.objects, move |change| {
             let owner = slot::owner_of(change, vm)?;
             if owner.epoch != epoch || owner.phase == Phase::None {
@@ -230,6 +233,9 @@ impl Inner {
             set_halted(change, &mut record, after != AfterEnd::Suspended)?;
             if after == AfterEnd::Suspended {
                 record.power_state = VmPowerState::Suspended;
+            } else {
+                // What is left of a suspend that failed.
+                *lock(&dropped) = forget_saved_state(change, &mut record)?;
             }
             slot::put(change, vm, &mut record)?;
             if let Some(news) = news(&after) {
@@ -238,6 +244,9 @@ impl Inner {
             *lock(&decision) = Some(after);
             Ok(())
         })?;
+        if let Some(path) = lock(&unused).take() {
+            suspend::remove(&path);
+        }
         let after = lock(&decided).take();
         if let Some(news) = after.as_ref().and_then(news) {
             tracing::warn!(%vm, "{news}");

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use xvirt_worker::protocol::{Answer, Request};
 use xvirt_worker::{Connection, Error, EventStream, kind};
 
-use super::Place;
+use super::{End, Place};
 use crate::operation::{Failure, codes};
 use crate::sync::lock;
 
@@ -47,8 +47,8 @@ pub(crate) struct Worker {
     told: Mutex<Option<u64>>,
     /// What its watcher waits on.
     watched: Mutex<Option<UnixStream>>,
-    /// Whether its end is in the records.
-    over: Mutex<bool>,
+    /// How it ended, once that is decided.
+    over: Mutex<Option<End>>,
     changed: Condvar,
     hand_over: Mutex<HandOver>,
     decided: Condvar,
@@ -101,7 +101,7 @@ impl Worker {
             took_over: false,
             told: Mutex::default(),
             watched: Mutex::default(),
-            over: Mutex::new(false),
+            over: Mutex::default(),
             changed: Condvar::new(),
             hand_over: Mutex::new(HandOver::None),
             decided: Condvar::new(),
@@ -225,17 +225,17 @@ impl Worker {
         *lock(&self.hand_over) == HandOver::Done
     }
 
-    /// Says that the end of the worker is in the records.
-    pub(crate) fn set_over(&self) {
-        *lock(&self.over) = true;
+    /// Says how the worker ended, which is in the records now, or will be once the store has room.
+    pub(crate) fn set_over(&self, end: End) {
+        *lock(&self.over) = Some(end);
         self.changed.notify_all();
     }
 
-    /// Waits until the end of the worker is in the records, at most `limit`. Returns whether it is.
-    pub(crate) fn wait_over(&self, limit: Duration) -> bool {
+    /// Waits until the end of the worker is known, at most `limit`.
+    pub(crate) fn wait_over(&self, limit: Duration) -> Option<End> {
         let over = lock(&self.over);
-        let waited = self.changed.wait_timeout_while(over, limit, |over| !*over);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        let waited = self.changed.wait_timeout_while(over, limit, |over| over.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 }
 

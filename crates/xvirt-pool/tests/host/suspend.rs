@@ -48,3 +48,54 @@ fn a_resume_that_fails_leaves_the_saved_state() {
     assert_eq!(text.matches("timer: tick 1\r").count(), 1, "{text}");
     service.ok("VM.hard_shutdown", [vm]);
 }
+
+#[test]
+fn a_saved_state_is_a_disk_of_its_repository_that_nobody_else_uses() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let (vm, other) = (service.create("web", &ticking()), service.create("other", &ticking()));
+    let folder = place.folder.path().join("states");
+    std::fs::create_dir(&folder).unwrap();
+    let host = json!(service.0.reference().to_string());
+    let config = json!({ "location": folder });
+    let create =
+        [host, config, json!(0), json!("states"), json!(""), json!("file"), json!("user"), json!(false), json!({})];
+    let sr = service.ok("SR.create", create);
+    service.ok("VM.set_suspend_SR", [vm.clone(), sr.clone()]);
+    start(&service, &vm);
+    service.ok("VM.suspend", [vm.clone()]);
+    let vdi = service.field("VM", &vm, "suspend_VDI");
+    assert_eq!(service.field("SR", &sr, "VDIs"), json!([vdi]));
+    assert_eq!(service.code("SR.forget", [sr.clone()]), "SR_NOT_EMPTY");
+    assert_eq!(service.code("VDI.destroy", [vdi.clone()]), "VDI_IN_USE");
+    assert_eq!(service.code("VDI.resize", [vdi.clone(), json!(1_u64 << 40)]), "VDI_IN_USE");
+    let vbd = json!({ "VM": other, "VDI": vdi, "mode": "RO", "type": "Disk" });
+    assert_eq!(service.code("VBD.create", [vbd]), "VDI_IN_USE");
+    service.ok("VM.resume", [vm.clone(), json!(false), json!(false)]);
+    assert_eq!(service.field("SR", &sr, "VDIs"), json!([]));
+    assert_eq!(service.ok("VDI.get_all", []), json!([]));
+    service.ok("VM.hard_shutdown", [vm]);
+    service.ok("SR.forget", [sr]);
+}
+
+#[test]
+fn a_suspend_that_fails_leaves_nothing() {
+    needs_kvm!();
+    let place = Place::new();
+    let service = place.open();
+    let vm = service.create("web", &ticking());
+    start(&service, &vm);
+    let (disks, away) = (place.state().join("disks"), place.state().join("away"));
+    std::fs::rename(&disks, &away).unwrap();
+    assert_eq!(service.code("VM.suspend", [vm.clone()]), "INTERNAL_ERROR");
+    assert_eq!(service.power_state(&vm), "Running");
+    assert_eq!(service.field("VM", &vm, "suspend_VDI"), "OpaqueRef:NULL");
+    assert_eq!(service.ok("VDI.get_all", []), json!([]));
+    std::fs::rename(&away, &disks).unwrap();
+    service.console(&vm).tick();
+    service.ok("VM.suspend", [vm.clone()]);
+    assert_eq!(service.power_state(&vm), "Suspended");
+    service.ok("VM.hard_shutdown", [vm]);
+    assert_eq!(std::fs::read_dir(&disks).unwrap().count(), 0);
+}

@@ -8,6 +8,7 @@ mod pending;
 mod vdi;
 
 pub(crate) use clone::will_write;
+pub(crate) use vdi::add;
 
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;

@@ -83,6 +83,7 @@ impl Inner {
 
     fn destroy_vdi(&self, vdi: Ref<Vdi>) -> Result<Value, Failure> {
         let mut unused = Vec::new();
+        self.require_no_saved_state(vdi, &self.objects.get(vdi)?, "destroy")?;
         self.objects.change(|change| {
             let record = change.get(vdi)?;
             if let Some(user) = user_of(change, &record)? {
@@ -117,6 +118,7 @@ impl Inner {
 
     fn resize_vdi(&self, vdi: Ref<Vdi>, size: i64) -> Result<Value, Failure> {
         let record = self.objects.get(vdi)?;
+        self.require_no_saved_state(vdi, &record, "resize")?;
         let bytes = u64::try_from(size).unwrap_or(0);
         let mut users = Vec::new();
         for vbd in &record.vbds {
