@@ -139,9 +139,11 @@ impl Verbs for Host {
         let states = [VmPowerState::Running, VmPowerState::Paused];
         let worker = vm.uuid().and_then(|uuid| inner.worker(uuid));
         let worker = worker.ok_or_else(|| power::bad_power_state(vm, &states, record.power_state))?;
-        let console = worker.connect(None).and_then(|(connection, _)| connection.console(ConsoleKind::Serial));
+        let connected = worker.connect(Some(END_PATIENCE));
+        let console = connected.and_then(|(connection, _)| connection.console(ConsoleKind::Serial));
         let console = console.map_err(|error| codes::of_worker(&error))?;
-        console.set_read_timeout(None).map_err(|error| codes::internal(format!("cannot use a console: {error}")))?;
+        let unlimited = console.set_read_timeout(None).and_then(|()| console.set_write_timeout(None));
+        unlimited.map_err(|error| codes::internal(format!("cannot use a console: {error}")))?;
         Ok(console)
     }
 }

@@ -39,6 +39,10 @@ const AT_ONCE: usize = 16;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// How long a worker may take to say what it is.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long one that did not answer may take when it is asked again.
+const PATIENCE_AGAIN: Duration = Duration::from_secs(5);
+/// How long all of them may take before those that answer are served.
+const LOOK_AT_ALL: Duration = Duration::from_secs(60);
 
 /// How long what a killed service has left may keep its store, and how often that is looked at.
 const LEFTOVER: Duration = Duration::from_secs(60);
@@ -246,12 +250,15 @@ impl Inner {
     fn look_at(&self, vms: &[Uuid]) -> BTreeMap<Uuid, Found> {
         let found = Mutex::new(BTreeMap::new());
         let next = Mutex::new(vms.iter());
+        let deadline = Instant::now() + LOOK_AT_ALL;
         thread::scope(|scope| {
             for _ in 0..AT_ONCE.min(vms.len()) {
                 scope.spawn(|| {
                     loop {
                         let Some(vm) = lock(&next).next() else { return };
-                        let worker = self.find(*vm);
+                        // Those that are left are asked again while the others are served.
+                        let worker =
+                            if Instant::now() < deadline { self.find(*vm, PATIENCE) } else { Err(not_asked()) };
                         lock(&found).insert(*vm, worker);
                     }
                 });
@@ -260,11 +267,12 @@ impl Inner {
         found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn find(&self, vm: Uuid) -> Found {
+    fn find(&self, vm: Uuid, patience: Duration) -> Found {
         let took_over = self.settle(vm)? == Settled::Moved;
-        let Some(mut worker) = Worker::find(vm, 0, self.places.of(vm))? else { return Ok(None) };
+        let found = Worker::find_within(vm, 0, self.places.of(vm), patience)?;
+        let Some(mut worker) = found else { return Ok(None) };
         worker.took_over = took_over;
-        let described = worker.connect(Some(PATIENCE)).and_then(|(mut connection, _)| connection.describe());
+        let described = worker.connect(Some(patience)).and_then(|(mut connection, _)| connection.describe());
         match described {
             Ok(description) => {
                 worker.epoch = description.owner_epoch.unwrap_or_default();
@@ -349,6 +357,8 @@ impl Inner {
     /// Goes on with a worker that was silent; `false` if it still is.
     fn adopt_silent(self: &Arc<Self>, vm: Ref<Vm>) -> Result<bool, Failure> {
         let uuid = vm.uuid().unwrap_or_default();
+        let worker = self.find(uuid, PATIENCE_AGAIN);
+        // Both as they are after that, which can take long.
         let record = match self.objects.get(vm) {
             Err(failure) if failure.code == "HANDLE_INVALID" => return Ok(true),
             record => record?,
@@ -358,7 +368,6 @@ impl Inner {
             // Somebody has powered it off.
             return Ok(true);
         }
-        let worker = self.find(uuid);
         // An operation that has begun meanwhile ends first.
         if worker.is_err() || !record.current_operations.is_empty() {
             return Ok(false);
@@ -523,6 +532,10 @@ impl Inner {
         self.objects.change(|change| change.put_beside(&key, &self.boot))?;
         Ok(starting)
     }
+}
+
+fn not_asked() -> Failure {
+    codes::internal("other workers did not answer in time")
 }
 
 /// Whether a VM in this power state is what the operation was to make of it.

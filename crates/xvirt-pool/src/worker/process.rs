@@ -7,14 +7,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 use uuid::Uuid;
 use xvirt_worker::protocol::{Answer, Request};
-use xvirt_worker::{Connection, Error, EventStream, kind};
+use xvirt_worker::{Connection, Error, EventStream, connect, kind, peer_process};
 
 use super::{End, Place};
 use crate::operation::{Failure, codes};
@@ -26,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const TELL_EVERY: u64 = 60_000;
 /// How long a worker may take to begin, and to answer its first request.
 const GREETING: Duration = Duration::from_secs(20);
+/// How long it may take to begin to tell its events. It is asked again.
+const WATCH: Duration = Duration::from_secs(10);
+/// How long passes before one that hung up is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A worker that lives, or did when it was last seen.
 pub(crate) struct Worker {
@@ -46,7 +52,7 @@ pub(crate) struct Worker {
     /// When a failure of a disk was told last, in milliseconds since the host was started.
     told: Mutex<Option<u64>>,
     /// What its watcher waits on.
-    watched: Mutex<Option<UnixStream>>,
+    watched: Mutex<Watched>,
     /// How it ended, once that is decided.
     over: Mutex<Option<End>>,
     changed: Condvar,
@@ -65,33 +71,44 @@ enum HandOver {
     Done,
 }
 
+/// What a watcher waits on.
+#[derive(Default)]
+struct Watched {
+    stream: Option<UnixStream>,
+    given_up: bool,
+}
+
 impl Worker {
-    /// Finds the worker that listens at a place. `None` if there is none.
+    /// Finds the worker that listens at a place, and answers. `None` if there is none.
     ///
     /// # Errors
-    /// It cannot be reached, which does not mean that it is not there.
+    /// It cannot be reached or does not answer, which does not mean that it is not there.
     pub(crate) fn find(vm: Uuid, epoch: u64, place: Place) -> Result<Option<Self>, Failure> {
-        let deadline = Instant::now() + GREETING;
-        // Until it answers, the socket may still be that of the service that made it.
-        let process = loop {
-            let greeted = match connect(&place) {
-                Ok(Some(socket)) => Connection::over(socket),
-                Ok(None) => return Ok(None),
-                Err(error) => return Err(super::place::failed("connect to", &place.socket(), &error)),
-            };
-            match greeted {
-                Ok(_) => {}
-                // It ended before it answered; then nobody listens any more.
-                Err(error) if error.kind() == kind::GONE && Instant::now() < deadline => continue,
+        Self::find_within(vm, epoch, place, GREETING)
+    }
+
+    /// As [`find`](Self::find), if it answers within `patience`.
+    pub(crate) fn find_within(vm: Uuid, epoch: u64, place: Place, patience: Duration) -> Result<Option<Self>, Failure> {
+        let deadline = Instant::now() + patience;
+        // Until it answers once, the socket may still be that of the service that made it. That it answers again on the
+        // connection that told its process says that this is still the process.
+        let mut answered = false;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now()).max(PAUSE);
+            let Some(socket) = nobody(connect(place.socket(), left))? else { return Ok(None) };
+            let process = process_of(&socket);
+            match Connection::over(socket) {
+                Ok(_) if answered => return Ok(Some(Self::new(vm, epoch, place, process?))),
+                Ok(_) => answered = true,
+                // It ended before it answered, and then nobody listens any more; or it has no room for connections.
+                Err(error) if error.kind() == kind::GONE && Instant::now() < deadline => thread::sleep(PAUSE),
                 Err(error) => return Err(codes::of_worker(&error)),
             }
-            match connect(&place) {
-                Ok(Some(socket)) => break process_of(&socket)?,
-                Ok(None) => return Ok(None),
-                Err(error) => return Err(super::place::failed("connect to", &place.socket(), &error)),
-            }
-        };
-        Ok(Some(Self {
+        }
+    }
+
+    fn new(vm: Uuid, epoch: u64, place: Place, process: OwnedFd) -> Self {
+        Self {
             vm,
             epoch,
             place,
@@ -105,7 +122,7 @@ impl Worker {
             changed: Condvar::new(),
             hand_over: Mutex::new(HandOver::None),
             decided: Condvar::new(),
-        }))
+        }
     }
 
     /// The worker that has taken the VM over, as one of the same VM.
@@ -120,12 +137,12 @@ impl Worker {
         self.place.socket()
     }
 
-    /// Connects to it. The stream is a copy of the connection's, by which a call can be given up.
+    /// Connects to it; its calls may take as long as `patience`. The stream is a copy of the connection's, by which a call
+    /// can be given up.
     pub(crate) fn connect(&self, patience: Option<Duration>) -> xvirt_worker::Result<(Connection, UnixStream)> {
         let cannot = |error: std::io::Error| Error::io("cannot connect to a worker", &error);
-        let socket = UnixStream::connect(self.socket()).map_err(cannot)?;
+        let socket = connect(self.socket(), patience.map_or(PATIENCE, |patience| patience.min(PATIENCE)))?;
         let copy = socket.try_clone().map_err(cannot)?;
-        socket.set_read_timeout(Some(PATIENCE)).map_err(cannot)?;
         let connection = Connection::over(socket)?;
         connection.set_time_limit(patience)?;
         Ok((connection, copy))
@@ -136,18 +153,27 @@ impl Worker {
         self.connect(Some(PATIENCE))?.0.call(request, files)
     }
 
-    /// The events after a number. [`give_up_watch`](Self::give_up_watch) ends the stream.
+    /// The events after a number. [`give_up_watch`](Self::give_up_watch) ends the stream, or the attempt.
     pub(crate) fn events(&self, after: u64) -> xvirt_worker::Result<EventStream> {
-        let (connection, copy) = self.connect(None)?;
-        *lock(&self.watched) = Some(copy);
-        connection.events(after)
+        let socket = connect(self.socket(), WATCH)?;
+        let copy = socket.try_clone().map_err(|error| Error::io("cannot watch a worker", &error))?;
+        {
+            let mut watched = lock(&self.watched);
+            if watched.given_up {
+                return Err(Error::new(kind::GONE, "nobody wants the events of the worker any more"));
+            }
+            watched.stream = Some(copy);
+        }
+        Connection::over(socket)?.events(after)
     }
 
-    /// Lets go of the stream of events.
+    /// Lets go of the stream of events, for good.
     pub(crate) fn give_up_watch(&self) {
-        if let Some(watched) = lock(&self.watched).take() {
+        let mut watched = lock(&self.watched);
+        watched.given_up = true;
+        if let Some(stream) = watched.stream.take() {
             // Fails if it is over already.
-            let _ = watched.shutdown(Shutdown::Both);
+            let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
@@ -200,11 +226,10 @@ impl Worker {
     /// # Errors
     /// The worker cannot be reached.
     pub(crate) fn number(&self) -> Result<Pid, Failure> {
-        let cannot = |error: std::io::Error| super::place::failed("connect to", &self.socket(), &error);
-        let socket = connect(&self.place).map_err(cannot)?;
+        let socket = nobody(connect(self.socket(), GREETING))?;
         let socket = socket.ok_or_else(|| codes::not_allowed("the VM has just ended", "start it again"))?;
-        let peer = rustix::net::sockopt::socket_peercred(&socket);
-        peer.map(|peer| peer.pid).map_err(|errno| cannot(errno.into()))
+        let peer = socket_peercred(&socket).map(|peer| peer.pid);
+        peer.map_err(|errno| codes::internal(format!("cannot find the process of a worker: {errno}")))
     }
 
     /// Says that the worker is about to hand its VM over, until the result is dropped.
@@ -266,36 +291,30 @@ impl fmt::Debug for Worker {
     }
 }
 
-/// Connects to the socket of a place. `None` if nobody listens.
-fn connect(place: &Place) -> std::io::Result<Option<UnixStream>> {
-    match UnixStream::connect(place.socket()) {
-        Ok(socket) => {
-            socket.set_read_timeout(Some(GREETING))?;
-            Ok(Some(socket))
-        }
-        Err(error) if is_nobody(&error) => Ok(None),
-        Err(error) => Err(error),
+/// `None` if nobody listens. Whoever began to listen but has not accepted yet is there.
+fn nobody(connected: xvirt_worker::Result<UnixStream>) -> Result<Option<UnixStream>, Failure> {
+    match connected {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if error.kind() == kind::GONE => Ok(None),
+        Err(error) => Err(codes::of_worker(&error)),
     }
-}
-
-/// Whether nobody listens on a socket. Whoever began to listen but has not accepted yet is there.
-fn is_nobody(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused)
 }
 
 /// The process that listens on the socket at the other end.
 fn process_of(socket: &UnixStream) -> Result<OwnedFd, Failure> {
-    // `SO_PEERPIDFD` needs Linux 6.5. The number of a process can belong to another one by now, but not while it listens.
-    let number = rustix::net::sockopt::socket_peercred(socket).map(|peer| peer.pid);
-    let process = number.and_then(|number| pidfd_open(number, PidfdFlags::empty()));
-    process.map_err(|errno| codes::internal(format!("cannot find the process of a worker: {errno}")))
+    peer_process(socket).or_else(|_| {
+        // `SO_PEERPIDFD` needs Linux 6.5. A number can belong to another process by now: the caller checks that.
+        let number = socket_peercred(socket).map(|peer| peer.pid);
+        let process = number.and_then(|number| pidfd_open(number, PidfdFlags::empty()));
+        process.map_err(|errno| codes::internal(format!("cannot find the process of a worker: {errno}")))
+    })
 }
 
 /// Kills the process that listens at a place where nobody has a VM, and with which one cannot talk.
 pub(crate) fn kill_stranger(place: &Place) {
-    let Ok(Some(socket)) = connect(place) else { return };
+    let Ok(socket) = connect(place.socket(), GREETING) else { return };
     // A program that has not called listen(2) has the socket as this service made it.
-    let number = rustix::net::sockopt::socket_peercred(&socket).map(|peer| peer.pid);
+    let number = socket_peercred(&socket).map(|peer| peer.pid);
     let process = number
         .and_then(|number| if number == getpid() { Err(Errno::SRCH) } else { pidfd_open(number, PidfdFlags::empty()) });
     if let Err(errno) = process.and_then(|process| pidfd_send_signal(process, Signal::KILL)) {

@@ -11,6 +11,6 @@ mod life;
 mod storm;
 mod stranger;
 mod support;
+mod suspend;
 mod upgrade;
 mod upgrade_interrupted;
-mod suspend;
