@@ -137,7 +137,7 @@ impl Verbs for Host {
         let vm = inner.vm_of_console(reference)?;
         let record = inner.objects.get(vm)?;
         let states = [VmPowerState::Running, VmPowerState::Paused];
-        let worker = vm.uuid().and_then(|uuid| inner.worker(uuid));
+        let worker = inner.worker_or_why(vm)?;
         let worker = worker.ok_or_else(|| power::bad_power_state(vm, &states, record.power_state))?;
         let connected = worker.connect(Some(END_PATIENCE));
         let console = connected.and_then(|(connection, _)| connection.console(ConsoleKind::Serial));

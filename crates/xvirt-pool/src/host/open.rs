@@ -299,7 +299,14 @@ impl Inner {
             }
         };
         let running = matches!(observed, Observed::Live { active: true, .. });
-        match (plan::recover(owner, observed), worker) {
+        let recovery = plan::recover(owner, observed);
+        match recovery {
+            Recovery::Adopt => {}
+            // It has its memory as long as it lives.
+            Recovery::Wait => lock(&self.memory).has(uuid, promised(&record)),
+            _ => lock(&self.memory).release(uuid),
+        }
+        match (recovery, worker) {
             (Recovery::Adopt, Ok(Some((worker, description)))) if running => {
                 self.take_over(vm, record, owner, worker, &description)?;
             }

@@ -105,7 +105,7 @@ fn has(worker: &Worker) -> Result<Has, Failure> {
             Some(VmPowerState::Running | VmPowerState::Paused) => Has::Guest,
             Some(_) => Has::Ended,
         }),
-        Err(error) if super::stop::is_over(&error) => Ok(Has::Ended),
+        Err(error) if error.kind() == kind::GONE => Ok(Has::Ended),
         Err(error) => Err(codes::of_worker(&error)),
     }
 }

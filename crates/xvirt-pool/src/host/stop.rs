@@ -20,6 +20,8 @@ use crate::worker::{End, Worker};
 
 /// How much longer than the guest the worker may take.
 const MARGIN: Duration = Duration::from_secs(30);
+/// How long a worker may take to say whether its VM has ended.
+const LOOK: Duration = Duration::from_secs(20);
 
 impl Inner {
     /// Powers a VM off, or drops its saved state.
@@ -58,7 +60,7 @@ impl Inner {
         Ok(Value::Null)
     }
 
-    /// Powers off a VM whose worker did not answer when this service began, or has just ended.
+    /// Powers off a VM whose worker does not answer, or has just ended.
     fn power_off_unknown(&self, vm: Ref<Vm>, uuid: Uuid) -> Result<Option<End>, Failure> {
         let owner: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
         if owner.phase == Phase::None {
@@ -67,8 +69,12 @@ impl Inner {
         let place = self.places.of(uuid);
         // One that was to take the VM over may have it.
         for place in [place.beside(), place.clone()] {
-            if let Some(worker) = Worker::find(uuid, owner.epoch, place)? {
-                worker.discard();
+            let Some(worker) = Worker::find_unasked(uuid, owner.epoch, place)? else { continue };
+            tracing::warn!(vm = %vm, "a worker that does not answer is killed, because its VM is to be powered off");
+            worker.kill();
+            if !worker.wait(Some(END_PATIENCE)) {
+                return Err(codes::internal(format!("the worker of the VM {vm} was killed, and has not ended yet"))
+                    .with_remedy("see in the log of the kernel what it waits for"));
             }
         }
         let end = self.decided_end(vm, place.end());
@@ -76,6 +82,21 @@ impl Inner {
         lock(&self.memory).release(uuid);
         self.remove_place(uuid);
         Ok(Some(end))
+    }
+
+    /// The worker of a VM; `None` if the VM has ended.
+    ///
+    /// # Errors
+    /// `OPERATION_NOT_ALLOWED`: it has one, which does not answer.
+    pub(crate) fn worker_or_why(&self, vm: Ref<Vm>) -> Result<Option<Arc<Worker>>, Failure> {
+        if let Some(worker) = vm.uuid().and_then(|uuid| self.worker(uuid)) {
+            return Ok(Some(worker));
+        }
+        let owner: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
+        if owner.phase != Phase::Running {
+            return Ok(None);
+        }
+        Err(codes::not_allowed("the worker of the VM does not answer", "wait until it does, or use VM.hard_shutdown"))
     }
 
     /// Asks the guest to shut down, and waits for that.
@@ -95,14 +116,15 @@ impl Inner {
     pub(crate) fn clean_reboot(&self, running: &Running, vm: Ref<Vm>) -> Result<Value, Failure> {
         self.begin(running, vm, VmOperations::CleanReboot, |_, _| Ok(()))?;
         let timeout = milliseconds(self.options.shutdown_timeout);
-        let outcome = self.ask_guest(running, vm, &Request::CleanReboot { timeout }).map(|_| Value::Null);
+        let asked = self.ask_guest(running, vm, &Request::CleanReboot { timeout });
+        let outcome = asked.and_then(|worker| worker.map(|_| Value::Null).ok_or_else(just_ended));
         let recorded = self.finish(running, vm, &outcome, |_, _, _| Ok(()));
         outcome.and_then(|value| recorded.map(|()| value))
     }
 
     /// Sends a request that waits for the guest; the task can be cancelled meanwhile, but not what the guest was asked.
     fn ask_guest(&self, running: &Running, vm: Ref<Vm>, request: &Request) -> Result<Option<Arc<Worker>>, Failure> {
-        let Some(worker) = vm.uuid().and_then(|uuid| self.worker(uuid)) else { return Ok(None) };
+        let Some(worker) = self.worker_or_why(vm)? else { return Ok(None) };
         let patience = self.options.shutdown_timeout + MARGIN;
         let asked = worker.connect(Some(patience)).and_then(|(mut connection, copy)| {
             running.waits_for(Some(copy));
@@ -112,14 +134,14 @@ impl Inner {
         match asked {
             Ok(_) => Ok(Some(worker)),
             // It powered off, or somebody cut its power.
-            Err(error) if is_over(&error) && worker.wait(Some(Duration::ZERO)) => Ok(Some(worker)),
+            Err(error) if is_over(&worker, &error) && worker.wait(Some(Duration::ZERO)) => Ok(Some(worker)),
             Err(_) if running.is_cancelled() => Err(running.cancelled()),
             Err(error) if error.kind() == kind::TIMEOUT => {
                 let seconds = self.options.shutdown_timeout.as_secs().to_string();
                 Err(Failure::new("VM_SHUTDOWN_TIMEOUT", [vm.to_string(), seconds])
                     .with_remedy("look at its console, or use VM.hard_shutdown"))
             }
-            Err(error) if is_over(&error) && worker.wait(Some(END_PATIENCE)) => Ok(Some(worker)),
+            Err(error) if is_over(&worker, &error) && worker.wait(Some(END_PATIENCE)) => Ok(Some(worker)),
             Err(error) => Err(codes::of_worker(&error)),
         }
     }
@@ -133,9 +155,7 @@ impl Inner {
         request: &Request,
     ) -> Result<Value, Failure> {
         self.begin(running, vm, operation, |_, _| Ok(()))?;
-        let worker = vm.uuid().and_then(|uuid| self.worker(uuid));
-        let gone = || codes::not_allowed("the VM has just ended", "start it again");
-        let done = worker.ok_or_else(gone).and_then(|worker| {
+        let done = self.worker_or_why(vm).and_then(|worker| worker.ok_or_else(just_ended)).and_then(|worker| {
             let asked = worker.ask(request, &[]).map_err(|error| codes::of_worker(&error));
             // What it is afterwards, also if that failed.
             let described = worker.connect(Some(END_PATIENCE)).and_then(|(mut connection, _)| connection.describe());
@@ -160,7 +180,7 @@ impl Inner {
 /// Powers off the VM of a worker, which is killed if it does not.
 fn cut_power(worker: &Worker, vm: Ref<Vm>) {
     match worker.ask(&Request::HardShutdown, &[]) {
-        Err(error) if !is_over(&error) => {
+        Err(error) if !is_over(worker, &error) => {
             tracing::warn!(%error, vm = %vm, "a worker does not power its VM off, and is killed");
             worker.kill();
         }
@@ -179,9 +199,22 @@ fn ended(worker: &Worker, vm: Ref<Vm>) -> Result<End, Failure> {
     })
 }
 
-/// Whether the worker has ended, or ends.
-pub(crate) fn is_over(error: &xvirt_worker::Error) -> bool {
-    matches!(error.kind(), kind::GONE | kind::INVALID_STATE) || error.message().contains("No such file")
+/// Whether a worker that gave this error has ended, or ends. A VM that is in the wrong state for a verb may only be
+/// paused.
+fn is_over(worker: &Worker, error: &xvirt_worker::Error) -> bool {
+    if error.kind() != kind::INVALID_STATE {
+        return error.kind() == kind::GONE;
+    }
+    let described = worker.connect(Some(LOOK)).and_then(|(mut connection, _)| connection.describe());
+    match described {
+        Ok(description) => power_state(&description) == Some(VmPowerState::Halted),
+        Err(error) => error.kind() == kind::GONE,
+    }
+}
+
+/// The failure of a verb whose VM has ended before it was asked.
+pub(crate) fn just_ended() -> Failure {
+    codes::not_allowed("the VM has just ended", "start it again")
 }
 
 pub(crate) fn milliseconds(time: Duration) -> u64 {

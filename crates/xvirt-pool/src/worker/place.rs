@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 use xvirt_worker::{Cause, Exit, ExitRecord};
 
+use super::identity::Identity;
 use crate::operation::{Failure, codes};
 
 /// The folder of the worker that is to take the VM over, and how it is called until its files are there.
@@ -19,6 +21,8 @@ const BESIDE: &str = "new";
 const UNFINISHED: &str = "making";
 const SOCKET: &str = "socket";
 const EXIT: &str = "exit";
+/// Which process the worker is.
+const PROCESS: &str = "process";
 /// The longest path of a unix socket, in bytes (unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 /// A log that is larger than this is begun anew with the next start, in bytes.
@@ -101,6 +105,20 @@ impl Place {
         File::create(&path).map_err(|error| failed("create", &path, &error))
     }
 
+    /// Notes which process the worker is.
+    pub(crate) fn note_process(&self, identity: Identity) {
+        let path = self.folder.join(PROCESS);
+        if let Err(error) = fs::write(&path, identity.text()) {
+            tracing::warn!(%error, path = %path.display(), "a worker cannot be noted; it cannot be ended if it hangs");
+        }
+    }
+
+    /// The process of the worker, if it was noted and lives.
+    pub(crate) fn process(&self) -> Option<OwnedFd> {
+        let noted = fs::read_to_string(self.folder.join(PROCESS)).ok()?;
+        Identity::parse(&noted)?.process()
+    }
+
     /// The log, open to append.
     pub(crate) fn log(&self, path: &Path) -> Result<File, Failure> {
         let large = fs::metadata(path).is_ok_and(|log| log.len() > MAX_LOG);
@@ -180,7 +198,10 @@ impl Place {
     /// is not done again.
     pub(crate) fn move_beside(&self) -> Result<(), Failure> {
         let beside = self.beside();
-        for name in [EXIT, SOCKET] {
+        // If that of the new one is not noted, that of the old one must not be taken for it.
+        let noted = self.folder.join(PROCESS);
+        absent(fs::remove_file(&noted)).map_err(|error| failed("remove", &noted, &error))?;
+        for name in [EXIT, PROCESS, SOCKET] {
             let (from, to) = (beside.folder.join(name), self.folder.join(name));
             absent(fs::rename(&from, &to)).map_err(|error| failed("move", &from, &error))?;
         }

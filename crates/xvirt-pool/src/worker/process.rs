@@ -18,6 +18,7 @@ use uuid::Uuid;
 use xvirt_worker::protocol::{Answer, Request};
 use xvirt_worker::{Connection, Error, EventStream, connect, kind, peer_process};
 
+use super::identity::Identity;
 use super::{End, Place};
 use crate::operation::{Failure, codes};
 use crate::sync::lock;
@@ -96,14 +97,43 @@ impl Worker {
         loop {
             let left = deadline.saturating_duration_since(Instant::now()).max(PAUSE);
             let Some(socket) = nobody(connect(place.socket(), left))? else { return Ok(None) };
+            let number = socket_peercred(&socket).map(|peer| peer.pid);
             let process = process_of(&socket);
             match Connection::over(socket) {
-                Ok(_) if answered => return Ok(Some(Self::new(vm, epoch, place, process?))),
+                Ok(_) if answered => {
+                    let worker = Self::new(vm, epoch, place, process?);
+                    let identity = number.ok().and_then(Identity::of);
+                    // While it lives, nobody else has its number.
+                    if let Some(identity) = identity.filter(|_| !worker.wait(Some(Duration::ZERO))) {
+                        worker.place.note_process(identity);
+                    }
+                    return Ok(Some(worker));
+                }
                 Ok(_) => answered = true,
                 // It ended before it answered, and then nobody listens any more; or it has no room for connections.
                 Err(error) if error.kind() == kind::GONE && Instant::now() < deadline => thread::sleep(PAUSE),
                 Err(error) => return Err(codes::of_worker(&error)),
             }
+        }
+    }
+
+    /// Finds the worker of a place without asking it anything, because it may hang. `None` if there is none.
+    ///
+    /// # Errors
+    /// There is one, and its process cannot be told.
+    pub(crate) fn find_unasked(vm: Uuid, epoch: u64, place: Place) -> Result<Option<Self>, Failure> {
+        if let Some(process) = place.process() {
+            return Ok(Some(Self::new(vm, epoch, place, process)));
+        }
+        let Some(socket) = nobody(connect(place.socket(), PAUSE))? else { return Ok(None) };
+        if socket_peercred(&socket).is_ok_and(|peer| peer.pid == getpid()) {
+            return Err(codes::internal("the worker is still being made").with_remedy("try again in a moment"));
+        }
+        let process = process_of(&socket)?;
+        // Only the process itself has the listening socket: as long as somebody listens, the number is still its own.
+        match connect(place.socket(), PAUSE) {
+            Err(error) if error.kind() == kind::GONE => Ok(None),
+            _ => Ok(Some(Self::new(vm, epoch, place, process))),
         }
     }
 

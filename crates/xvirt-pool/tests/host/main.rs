@@ -7,6 +7,7 @@ mod clones;
 mod devices;
 mod ends;
 mod full;
+mod hung;
 mod life;
 mod storm;
 mod stranger;
