@@ -364,14 +364,15 @@ impl Inner {
     /// Goes on with a worker that was silent; `false` if it still is.
     fn adopt_silent(self: &Arc<Self>, vm: Ref<Vm>) -> Result<bool, Failure> {
         let uuid = vm.uuid().unwrap_or_default();
+        let asked: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
         let worker = self.find(uuid, PATIENCE_AGAIN);
-        // Both as they are after that, which can take long.
+        // That can have taken long.
         let record = match self.objects.get(vm) {
             Err(failure) if failure.code == "HANDLE_INVALID" => return Ok(true),
             record => record?,
         };
         let owner: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
-        if owner.phase == Phase::None {
+        if owner.phase == Phase::None || owner.epoch != asked.epoch {
             // Somebody has powered it off.
             return Ok(true);
         }
