@@ -96,7 +96,8 @@ impl Drop for Served {
     }
 }
 
-/// The user of the process that connected (`SO_PEERCRED`).
+/// The user of the process that connected (`SO_PEERCRED`). Its number is 0 here, which `rustix` cannot represent: the
+/// worker is in a namespace of processes of its own.
 fn peer(stream: &UnixStream) -> rustix::io::Result<u32> {
     let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut length = size_of::<libc::ucred>() as libc::socklen_t;
