@@ -31,7 +31,7 @@ pub fn require_one_worker(place: &Place, vm: &Value) {
         let files = fs::read_dir(folder(place, vm)).unwrap().map(|file| file.unwrap().file_name().into_string());
         files.collect::<Result<std::collections::BTreeSet<_>, _>>().unwrap()
     };
-    let expected = ["exit", "socket"].map(str::to_owned).into();
+    let expected = ["exit", "process", "socket"].map(str::to_owned).into();
     assert_eq!(xvirt_testing::process::comes_to(&expected, crate::support::PATIENCE, files), Ok(()));
     // The old one serves its last connections.
     let ended = xvirt_testing::process::comes_to(&1, crate::support::PATIENCE, || workers_of(&place.run()).len());
