@@ -164,7 +164,8 @@ fn a_request_that_waits_ends_when_its_peer_hangs_up() {
     let host = host!();
     let worker = Worker::start();
     // This guest does not listen.
-    worker.run(&Parts::new(&host, &config(&CommandLine::new([Mode::Hostile]))));
+    worker.run(&Parts::new(&host, &config(&CommandLine::new([Mode::Hostile]).every(1))));
+    worker.console().expect("hostile: round");
     for _ in 0..40 {
         let stream = worker.stream();
         let hello = Request::Hello { versions: VERSIONS, features: Vec::new() };
