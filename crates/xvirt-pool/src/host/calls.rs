@@ -135,8 +135,8 @@ impl Inner {
     ) -> Result<Value, Failure> {
         match table.name {
             "VM" => self.own_of_vm(running, name, arguments),
-            "VBD" => self.own_of_vbd(name, arguments),
-            "VIF" => self.own_of_vif(name, arguments),
+            "VBD" => self.own_of_vbd(running, name, arguments),
+            "VIF" => self.own_of_vif(running, name, arguments),
             "VDI" => self.own_of_vdi(name, arguments),
             "SR" => self.own_of_sr(name, arguments),
             "network" => self.own_of_network(name, arguments),

@@ -3,20 +3,20 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xvirt_core::net::MacAddress;
-use xvirt_worker::protocol::{Answer, Json, Request};
+use xvirt_worker::protocol::{Answer, Description, Json, Request};
 
-use super::observe::Positions;
+use super::attach::Plugged;
 use super::records::{forget_vbd, forget_vif};
 use super::stop::milliseconds;
-use super::{Inner, slot};
-use crate::host::storage::will_write;
-use crate::model::{ClassTable, Network, Ref, Vbd, VbdMode, Vdi, Vif, Vm, VmOperations, VmPowerState};
+use super::{END_PATIENCE, Inner, observe, slot};
+use crate::host::storage::{in_use, will_write};
+use crate::model::{ClassTable, Network, Ref, Vbd, VbdMode, Vif, Vm, VmOperations, VmPowerState};
 use crate::operation::arguments::Arguments;
 use crate::operation::values;
 use crate::operation::{Failure, codes, create, power};
 use crate::sync::lock;
-use crate::worker::config::Records;
-use crate::worker::parts;
+use crate::task::Running;
+use crate::worker::{Worker, parts};
 
 /// How long a guest may take to let go of a device.
 const UNPLUG: std::time::Duration = std::time::Duration::from_secs(30);
@@ -24,7 +24,7 @@ const IN_MEMORY: [VmPowerState; 2] = [VmPowerState::Running, VmPowerState::Pause
 
 impl Inner {
     /// The verbs of VBDs.
-    pub(crate) fn own_of_vbd(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+    pub(crate) fn own_of_vbd(&self, running: &Running, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
         if name == "create" {
             return self.create_vbd(arguments);
         }
@@ -34,9 +34,7 @@ impl Inner {
             "destroy" => {
                 self.objects.change(|change| {
                     let record = change.get(vbd)?;
-                    if record.currently_attached {
-                        return Err(codes::not_allowed("the disk is attached", "unplug it, or shut the VM down"));
-                    }
+                    require_detached(change, &record)?;
                     if let Some(mut vm) = change.find(record.vm)? {
                         vm.vbds.retain(|one| *one != vbd);
                         slot::put(change, record.vm, &mut vm)?;
@@ -45,15 +43,13 @@ impl Inner {
                 })?;
                 Ok(Value::Null)
             }
-            "plug" => self.plug_vbd(vbd, &record),
+            "plug" => self.plug_vbd(running, vbd, &record),
             "unplug" | "unplug_force" => self.unplug_vbd(vbd, &record),
             "set_mode" => {
                 let mode: VbdMode = serde_json::from_value(arguments.value(1)).unwrap_or(VbdMode::Rw);
                 self.objects.change(|change| {
                     let mut record = change.get(vbd)?;
-                    if record.currently_attached {
-                        return Err(codes::not_allowed("the disk is attached", "unplug it, or shut the VM down"));
-                    }
+                    require_detached(change, &record)?;
                     record.mode = mode;
                     change.put(vbd, &record)
                 })?;
@@ -79,7 +75,7 @@ impl Inner {
             let vdi = if given.vdi.is_null() { None } else { Some(change.get(given.vdi)?) };
             let record = create::vbd(given.clone(), uuid, vdi.as_ref(), &others)?;
             if let Some(mut vdi) = vdi {
-                require_free(change, &vdi, record.mode)?;
+                in_use::require_free((given.vdi, &vdi), reference, record.mode, |other| change.find(other))?;
                 vdi.vbds.push(reference);
                 change.put(given.vdi, &vdi)?;
             }
@@ -90,28 +86,25 @@ impl Inner {
         Ok(json!(reference.to_string()))
     }
 
-    fn plug_vbd(&self, vbd: Ref<Vbd>, record: &Vbd) -> Result<Value, Failure> {
+    fn plug_vbd(&self, running: &Running, vbd: Ref<Vbd>, record: &Vbd) -> Result<Value, Failure> {
         let worker = self.worker_of(record.vm)?;
-        if record.currently_attached {
-            return Err(Failure::new("DEVICE_ALREADY_ATTACHED", [vbd.to_string()]).with_remedy("use it"));
-        }
-        if record.empty {
-            return Err(Failure::new("VBD_IS_EMPTY", [vbd.to_string()]).with_remedy("insert a disk first"));
-        }
-        self.objects.change(|change| {
+        let (record, vdi) = self.begin_plug(running, &worker, vbd, |change, record: &Vbd| {
+            if record.empty {
+                return Err(Failure::new("VBD_IS_EMPTY", [vbd.to_string()]).with_remedy("insert a disk first"));
+            }
+            let vdi = change.get(record.vdi)?;
+            in_use::require_free((record.vdi, &vdi), vbd, record.mode, |other| change.find(other))?;
             will_write(change, record.vdi);
-            Ok(())
+            Ok(vdi)
         })?;
-        let vdi = self.objects.get(record.vdi)?;
-        let (disk, files) = parts::new_disk(record, &vdi)?;
-        // The guest may have it before its position is known here.
-        let mut disks = lock(&worker.disks);
-        let answer = worker.ask(&Request::PlugDisk(disk), &files.borrowed());
-        if let Answer::Position(position) = answer.map_err(|error| codes::of_worker(&error))? {
-            disks.insert(vbd.uuid().unwrap_or_default(), position);
-        }
-        drop(disks);
-        self.set_vbd_attached(vbd, true)
+        self.plug(running, &worker, vbd, || match parts::new_disk(&record, &vdi) {
+            Ok((disk, files)) => {
+                let asked = worker.ask(&Request::PlugDisk(disk), &files.borrowed());
+                plugged(&worker, asked, observe::disks, &vdi.location)
+            }
+            Err(failure) => Plugged::Not(failure),
+        })?;
+        Ok(Value::Null)
     }
 
     fn unplug_vbd(&self, vbd: Ref<Vbd>, record: &Vbd) -> Result<Value, Failure> {
@@ -123,21 +116,12 @@ impl Inner {
         let timeout = milliseconds(UNPLUG);
         let asked = worker.ask(&Request::UnplugDisk { position, timeout }, &[]);
         asked.map_err(|error| rejected("VBD", vbd, &error))?;
-        lock(&worker.disks).remove(&vbd.uuid().unwrap_or_default());
-        self.set_vbd_attached(vbd, false)
-    }
-
-    fn set_vbd_attached(&self, vbd: Ref<Vbd>, attached: bool) -> Result<Value, Failure> {
-        self.later.make(&self.objects, move |change| {
-            let Some(mut record) = change.find(vbd)? else { return Ok(()) };
-            record.currently_attached = attached;
-            change.put(vbd, &record)
-        })?;
+        self.look_for_gone::<Vbd>(&worker)?;
         Ok(Value::Null)
     }
 
     /// The verbs of VIFs.
-    pub(crate) fn own_of_vif(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+    pub(crate) fn own_of_vif(&self, running: &Running, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
         if name == "create" {
             return self.create_vif(arguments);
         }
@@ -147,7 +131,7 @@ impl Inner {
             "destroy" => {
                 self.objects.change(|change| {
                     let record = change.get(vif)?;
-                    if record.currently_attached {
+                    if in_use::nic_is_used(change, &record)? {
                         return Err(codes::not_allowed(
                             "the network interface is attached",
                             "unplug it, or shut the VM down",
@@ -161,7 +145,7 @@ impl Inner {
                 })?;
                 Ok(Value::Null)
             }
-            "plug" => self.plug_vif(vif, &record),
+            "plug" => self.plug_vif(running, vif, &record),
             "unplug" | "unplug_force" => self.unplug_vif(vif, &record),
             _ => Err(codes::not_implemented(&format!("VIF.{name}"))),
         }
@@ -192,20 +176,18 @@ impl Inner {
         Ok(json!(reference.to_string()))
     }
 
-    fn plug_vif(&self, vif: Ref<Vif>, record: &Vif) -> Result<Value, Failure> {
+    fn plug_vif(&self, running: &Running, vif: Ref<Vif>, record: &Vif) -> Result<Value, Failure> {
         let worker = self.worker_of(record.vm)?;
-        if record.currently_attached {
-            return Err(Failure::new("DEVICE_ALREADY_ATTACHED", [vif.to_string()]).with_remedy("use it"));
-        }
-        let network = self.objects.get(record.network)?;
-        let (nic, files) = parts::new_nic(record, &network)?;
-        let mut nics = lock(&worker.nics);
-        let answer = worker.ask(&Request::PlugNic(nic), &files.borrowed());
-        if let Answer::Position(position) = answer.map_err(|error| codes::of_worker(&error))? {
-            nics.insert(vif.uuid().unwrap_or_default(), position);
-        }
-        drop(nics);
-        self.set_vif_attached(vif, true)
+        let (record, network) =
+            self.begin_plug(running, &worker, vif, |change, record: &Vif| change.get(record.network))?;
+        self.plug(running, &worker, vif, || match parts::new_nic(&record, &network) {
+            Ok((nic, files)) => {
+                let asked = worker.ask(&Request::PlugNic(nic), &files.borrowed());
+                plugged(&worker, asked, observe::nics, &record.mac)
+            }
+            Err(failure) => Plugged::Not(failure),
+        })?;
+        Ok(Value::Null)
     }
 
     fn unplug_vif(&self, vif: Ref<Vif>, record: &Vif) -> Result<Value, Failure> {
@@ -216,16 +198,7 @@ impl Inner {
         let position = position.ok_or_else(detached)?;
         let timeout = milliseconds(UNPLUG);
         worker.ask(&Request::UnplugNic { position, timeout }, &[]).map_err(|error| rejected("VIF", vif, &error))?;
-        lock(&worker.nics).remove(&vif.uuid().unwrap_or_default());
-        self.set_vif_attached(vif, false)
-    }
-
-    fn set_vif_attached(&self, vif: Ref<Vif>, attached: bool) -> Result<Value, Failure> {
-        self.later.make(&self.objects, move |change| {
-            let Some(mut record) = change.find(vif)? else { return Ok(()) };
-            record.currently_attached = attached;
-            change.put(vif, &record)
-        })?;
+        self.look_for_gone::<Vif>(&worker)?;
         Ok(Value::Null)
     }
 
@@ -261,41 +234,31 @@ impl Inner {
     }
 }
 
-/// Writes which devices a VM has.
-pub(crate) fn set_attached(
-    change: &mut crate::objects::Change<'_>,
-    records: &Records,
-    positions: &Positions,
-) -> Result<(), Failure> {
-    for (uuid, ..) in &records.disks {
-        let vbd = Ref::<Vbd>::new(*uuid);
-        if let Some(mut record) = change.find(vbd)? {
-            record.currently_attached = positions.disks.contains_key(uuid);
-            change.put(vbd, &record)?;
-        }
-    }
-    for (uuid, ..) in &records.nics {
-        let vif = Ref::<Vif>::new(*uuid);
-        if let Some(mut record) = change.find(vif)? {
-            record.currently_attached = positions.nics.contains_key(uuid);
-            change.put(vif, &record)?;
-        }
-    }
-    Ok(())
+/// What came of a request to plug a device in, which the worker has by this `name` among those that it lists.
+fn plugged(
+    worker: &Worker,
+    asked: xvirt_worker::Result<Answer>,
+    list: impl FnOnce(&Description) -> Option<Vec<(String, u64)>>,
+    name: &str,
+) -> Plugged {
+    let failure = match asked {
+        Ok(Answer::Position(position)) => return Plugged::At(position),
+        Ok(_) => codes::internal("a worker answers something else than the position of a device"),
+        Err(error) => codes::of_worker(&error),
+    };
+    // What is not known to have failed may have been done.
+    let described = worker.connect(Some(END_PATIENCE)).and_then(|(mut connection, _)| connection.describe());
+    let Some(devices) = described.ok().and_then(|description| list(&description)) else {
+        return Plugged::Unknown(failure);
+    };
+    let position = devices.into_iter().find(|(device, _)| device == name).map(|(_, position)| position);
+    position.map_or(Plugged::Not(failure), Plugged::At)
 }
 
-/// Whether a disk may get another VBD.
-fn require_free(change: &mut crate::objects::Change<'_>, vdi: &Vdi, mode: VbdMode) -> Result<(), Failure> {
-    if vdi.sharable || mode == VbdMode::Ro && vdi.read_only {
-        return Ok(());
-    }
-    for other in &vdi.vbds {
-        let other: Option<Vbd> = change.find(*other)?;
-        if other.is_some_and(|other| other.currently_attached && (mode == VbdMode::Rw || other.mode == VbdMode::Rw)) {
-            let reference = vdi.uuid.parse().map(Ref::<Vdi>::new).unwrap_or_default();
-            return Err(Failure::new("VDI_IN_USE", [reference.to_string(), "attach".to_owned()])
-                .with_remedy("unplug it from the other VM first"));
-        }
+/// Requires that no VM uses the disk of a VBD.
+fn require_detached(change: &mut crate::objects::Change<'_>, vbd: &Vbd) -> Result<(), Failure> {
+    if in_use::is_used(change, vbd)? {
+        return Err(codes::not_allowed("the disk is attached", "unplug it, or shut the VM down"));
     }
     Ok(())
 }

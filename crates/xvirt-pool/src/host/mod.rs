@@ -3,11 +3,13 @@
 //! `options` says where things are; `open` begins a service: it adopts the workers that it finds, ends what an earlier
 //! service left undone, and starts what should run. `calls` takes verbs apart and carries them out, with `jobs` for those
 //! that nobody waits for. `start`, `stop`, `suspend` and `devices` are the verbs of VMs that take a while, `records` those
-//! that are done with one transaction. `upgrade` moves a VM to a new worker, and `settle` decides which of the two has it.
+//! that are done with one transaction.
+//! `attach` says which devices a VM has. `upgrade` moves a VM to a new worker, and `settle` decides which of the two has it.
 //! `watch` follows each worker to its end. `storage` has the images of disks. `slot` is the begin and end of an operation
 //! in the store, `later` what waits for a store that is full. `plan`, `owner` and `observe` decide and know nothing of the
 //! world. `memory` and `descriptors` are what the VMs take of it.
 
+mod attach;
 mod calls;
 mod clock;
 mod descriptors;

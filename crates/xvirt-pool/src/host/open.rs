@@ -20,7 +20,7 @@ use super::plan::{self, Observed, Recovery};
 use super::settle::Settled;
 use super::start::{power_state, promised, set_running, version};
 use super::suspend::forget_saved_state;
-use super::{HostOptions, Inner, Ledger, devices, slot};
+use super::{HostOptions, Inner, Ledger, attach, slot};
 use crate::ErrorKind;
 use crate::event::Messages;
 use crate::model::{Host, HostMetrics, Message, Pool, Ref, Sr, Task, Vm, VmOperations, VmPowerState};
@@ -99,6 +99,7 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
     inner.describe_host()?;
     inner.abandon_earlier()?;
     let mut restarts: BTreeSet<Ref<Vm>> = inner.adopt()?.into_iter().collect();
+    inner.end_plugs()?;
     inner.end_tasks()?;
     inner.clean()?;
     restarts.extend(inner.power_on()?);
@@ -408,7 +409,8 @@ impl Inner {
         self.objects.change(|change| {
             let Some(mut record) = change.find(vm)? else { return Ok(()) };
             let mut owner = slot::owner_of(change, vm)?;
-            if owner.phase != Phase::Running {
+            let was_starting = owner.phase != Phase::Running;
+            if was_starting {
                 (owner.started, owner.boot) = (now, boot.clone());
             }
             (owner.host, owner.epoch, owner.phase, owner.seen) = (host.uuid(), epoch, Phase::Running, seen);
@@ -418,7 +420,12 @@ impl Inner {
             record.domid = i64::try_from(epoch).unwrap_or(i64::MAX);
             set_running(change, vm, &mut record, host, console)?;
             record.xvirt_worker_version = version(description);
-            devices::set_attached(change, &records, &positions)?;
+            attach::set_attached(change, &record, |device| match &positions {
+                Some(positions) => Some(positions.has(device)),
+                // It may have each that it was built with.
+                None if was_starting => Some(true),
+                None => None,
+            })?;
             if resumed {
                 forget_saved_state(change, &mut record)?;
             }
@@ -429,7 +436,7 @@ impl Inner {
         if let Err(failure) = worker.place.remove_beside() {
             tracing::warn!(%failure, %vm, "the folder of a worker cannot be removed");
         }
-        let Positions { disks, nics } = positions;
+        let Positions { disks, nics } = positions.unwrap_or_default();
         (*lock(&worker.disks), *lock(&worker.nics)) = (disks, nics);
         let worker = Arc::new(worker);
         lock(&self.workers).insert(worker.vm, Arc::clone(&worker));

@@ -1,5 +1,6 @@
 //! Starting and resuming a VM.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,11 +10,9 @@ use xvirt_worker::protocol::{Description, Request};
 
 use super::owner::{Owner, Phase};
 use super::suspend::forget_saved_state;
-use super::{Inner, descriptors, slot};
-use crate::host::storage::will_write;
-use crate::model::{
-    Console, ConsoleProtocol, Network, Ref, Vbd, VbdMode, VbdType, Vdi, Vif, Vm, VmOperations, VmPowerState,
-};
+use super::{Inner, attach, descriptors, slot};
+use crate::host::storage::{in_use, will_write};
+use crate::model::{Console, ConsoleProtocol, Network, Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations, VmPowerState};
 use crate::objects::Change;
 use crate::operation::{Failure, codes, values};
 use crate::sync::lock;
@@ -69,10 +68,12 @@ impl Inner {
             }
             let needed = promised(&records.vm);
             lock(&self.memory).promise(records.uuid, needed)?;
-            self.run(running, &records, epoch, how).inspect_err(|_| lock(&self.memory).release(records.uuid))
+            let run = self.run(running, &records, epoch, how);
+            let (worker, description) = run.inspect_err(|_| lock(&self.memory).release(records.uuid))?;
+            Ok((worker, description, devices(&records)))
         });
         match made {
-            Ok((worker, description)) => self.started(running, vm, how, worker, &description),
+            Ok((worker, description, devices)) => self.started(running, vm, how, worker, &description, devices),
             Err(failure) => {
                 let outcome = Err(failure);
                 let _ = self.finish(running, vm, &outcome, |_, record, owner| {
@@ -93,6 +94,7 @@ impl Inner {
         how: Start,
         worker: Worker,
         description: &Description,
+        devices: BTreeSet<Uuid>,
     ) -> Result<Value, Failure> {
         let (host, now) = (self.host, self.since_boot());
         let (state, seen, version) = (power_state(description), description.last_event, version(description));
@@ -111,6 +113,8 @@ impl Inner {
             record.domid = i64::try_from(owner.epoch).unwrap_or(i64::MAX);
             record.xvirt_worker_version.clone_from(&version);
             set_running(change, vm, record, host, console)?;
+            // One that was made since is not in the guest.
+            attach::set_attached(change, record, |device| Some(devices.contains(&device)))?;
             if used_up {
                 forget_saved_state(change, record)?;
             }
@@ -147,14 +151,8 @@ impl Inner {
     /// suspended.
     fn require_free_disks(&self, records: &Records) -> Result<(), Failure> {
         for (uuid, vbd, vdi) in &records.disks {
-            for reference in vdi.vbds.iter().filter(|reference| reference.uuid() != Some(*uuid) && !vdi.sharable) {
-                let other: Vbd = self.objects.get(*reference)?;
-                let writes = vbd.mode == VbdMode::Rw || other.mode == VbdMode::Rw;
-                if other.currently_attached && writes {
-                    return Err(Failure::new("VDI_IN_USE", [vbd.vdi.to_string(), "attach".to_owned()])
-                        .with_remedy(format!("shut down the VM {}, which has the disk", other.vm)));
-                }
-            }
+            let find = |other| self.objects.get(other).map(Some);
+            in_use::require_free((vbd.vdi, vdi), Ref::new(*uuid), vbd.mode, find)?;
         }
         Ok(())
     }
@@ -282,6 +280,12 @@ fn set_positions(worker: &Worker, records: &Records, description: &Description) 
     *lock(&worker.nics) = nics.zip(description.nic_positions.iter().copied()).collect();
 }
 
+/// The VBDs and VIFs that a VM was built with.
+fn devices(records: &Records) -> BTreeSet<Uuid> {
+    let disks = records.disks.iter().map(|(uuid, ..)| *uuid);
+    disks.chain(records.nics.iter().map(|(uuid, ..)| *uuid)).collect()
+}
+
 /// The power state that a worker describes.
 pub(crate) fn power_state(description: &Description) -> Option<VmPowerState> {
     match description.power_state.as_deref()? {
@@ -298,7 +302,7 @@ pub(crate) fn version(description: &Description) -> String {
     description.worker.chars().take(LONGEST).collect()
 }
 
-/// What else a VM's records say while it is in memory.
+/// What else a VM's record says while it is in memory.
 pub(crate) fn set_running(
     change: &mut Change<'_>,
     vm: Ref<Vm>,
@@ -322,18 +326,6 @@ pub(crate) fn set_running(
         };
         change.put(Ref::new(console), &object)?;
         record.consoles.push(Ref::new(console));
-    }
-    for reference in record.vbds.clone() {
-        if let Some(mut vbd) = change.find(reference)? {
-            vbd.currently_attached = !vbd.empty;
-            change.put(reference, &vbd)?;
-        }
-    }
-    for reference in record.vifs.clone() {
-        if let Some(mut vif) = change.find(reference)? {
-            vif.currently_attached = true;
-            change.put(reference, &vif)?;
-        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //!
 //! Its result is how long the guest was stopped, in seconds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::observe::{self, Positions};
 use super::owner::Phase;
 use super::settle::Settled;
 use super::start::{power_state, version};
-use super::{Inner, descriptors, devices};
+use super::{Inner, attach, descriptors};
 use crate::model::{Ref, Vbd, Vdi, Vm, VmOperations, VmPowerState};
 use crate::operation::{Failure, codes};
 use crate::sync::lock;
@@ -44,9 +44,20 @@ type DiskRecords = (Uuid, Vbd, Vdi);
 struct Moved {
     worker: Arc<Worker>,
     description: Description,
-    positions: Positions,
+    /// Where its devices are, if the worker says so.
+    positions: Option<Positions>,
     /// How long the guest was stopped.
     downtime: Duration,
+}
+
+impl Moved {
+    /// The devices that the VM had before, and has no longer.
+    fn lost(&self, records: &Records) -> BTreeSet<Uuid> {
+        let Some(positions) = &self.positions else { return BTreeSet::new() };
+        let disks = records.disks.iter().filter(|(_, vbd, _)| vbd.currently_attached).map(|(uuid, ..)| *uuid);
+        let nics = records.nics.iter().filter(|(_, vif, _)| vif.currently_attached).map(|(uuid, ..)| *uuid);
+        disks.chain(nics).filter(|device| !positions.has(*device)).collect()
+    }
 }
 
 impl Inner {
@@ -71,7 +82,9 @@ impl Inner {
             if let Some(state @ (VmPowerState::Running | VmPowerState::Paused)) = power_state(&moved.description) {
                 record.power_state = state;
             }
-            devices::set_attached(change, records, &moved.positions)
+            // What is being plugged in meanwhile is not in the records that were moved.
+            let lost = moved.lost(records);
+            attach::set_attached(change, record, |device| lost.contains(&device).then_some(false))
         });
         if let Some((worker, seen)) = followed {
             // The next service needs what is beside if the store has not got the end of the task.
@@ -131,7 +144,9 @@ impl Inner {
                 return Err(failure);
             }
         };
-        (*disks, *nics) = (moved.positions.disks.clone(), moved.positions.nics.clone());
+        if let Some(positions) = &moved.positions {
+            (*disks, *nics) = (positions.disks.clone(), positions.nics.clone());
+        }
         lock(&self.workers).insert(uuid, Arc::clone(&moved.worker));
         undecided.done();
         old.give_up_watch();
@@ -233,7 +248,7 @@ fn described(worker: &Worker) -> Result<Description, Failure> {
 
 /// The records of a worker's disks, in its order. Only what the records name is opened, whatever the worker says.
 fn disks_of<'a>(records: &'a Records, description: &Description) -> Result<Vec<&'a DiskRecords>, Failure> {
-    let found = observe::positions(records, description).disks;
+    let found = observe::positions(records, description).unwrap_or_default().disks;
     let by_position: BTreeMap<u64, Uuid> = found.into_iter().map(|(vbd, position)| (position, vbd)).collect();
     let of = |position: &u64| {
         let vbd = by_position.get(position)?;

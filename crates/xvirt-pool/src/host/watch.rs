@@ -12,7 +12,7 @@ use super::owner::{Owner, Phase};
 use super::plan::{self, AfterEnd};
 use super::start::{Start, power_state};
 use super::suspend::{self, forget_saved_state};
-use super::{Inner, slot};
+use super::{Inner, attach, slot};
 use crate::event::News;
 use crate::model::{Console, Ref, Vbd, Vif, Vm, VmPowerState};
 use crate::objects::Change;
@@ -109,12 +109,8 @@ impl Inner {
                 }
                 return;
             }
-            Event::DiskUnplugged { disk } => {
-                return self.disk_is_gone(worker, u64::try_from(*disk).unwrap_or(u64::MAX));
-            }
-            Event::NicUnplugged { nic } => {
-                return self.nic_is_gone(worker, u64::try_from(*nic).unwrap_or(u64::MAX));
-            }
+            Event::DiskUnplugged { .. } => return look_for_gone(self.look_for_gone::<Vbd>(worker), vm),
+            Event::NicUnplugged { .. } => return look_for_gone(self.look_for_gone::<Vif>(worker), vm),
             Event::IoError { disk, operation, offset, reason, .. } => {
                 if worker.may_tell_of_disk(self.since_boot()) {
                     let text = format!("disk {disk}: {operation:?} at offset {offset} failed: {reason}");
@@ -157,26 +153,6 @@ impl Inner {
                 change.put_beside(&Owner::key(vm), &owner)?;
             }
             Ok(())
-        });
-    }
-
-    fn disk_is_gone(&self, worker: &Worker, position: u64) {
-        let Some(vbd) = take(&mut lock(&worker.disks), position) else { return };
-        let _ = self.later.make(&self.objects, move |change| {
-            let reference = Ref::<Vbd>::new(vbd);
-            let Some(mut vbd) = change.find(reference)? else { return Ok(()) };
-            vbd.currently_attached = false;
-            change.put(reference, &vbd)
-        });
-    }
-
-    fn nic_is_gone(&self, worker: &Worker, position: u64) {
-        let Some(vif) = take(&mut lock(&worker.nics), position) else { return };
-        let _ = self.later.make(&self.objects, move |change| {
-            let reference = Ref::<Vif>::new(vif);
-            let Some(mut vif) = change.find(reference)? else { return Ok(()) };
-            vif.currently_attached = false;
-            change.put(reference, &vif)
         });
     }
 
@@ -304,19 +280,7 @@ pub(crate) fn set_halted(change: &mut Change<'_>, record: &mut Vm, detach: bool)
     if !detach {
         return Ok(());
     }
-    for reference in record.vbds.clone() {
-        if let Some(mut vbd) = change.find(reference)? {
-            vbd.currently_attached = false;
-            change.put(reference, &vbd)?;
-        }
-    }
-    for reference in record.vifs.clone() {
-        if let Some(mut vif) = change.find(reference)? {
-            vif.currently_attached = false;
-            change.put(reference, &vif)?;
-        }
-    }
-    Ok(())
+    attach::set_attached(change, record, |_| Some(false))
 }
 
 fn news(after: &AfterEnd) -> Option<News> {
@@ -329,9 +293,8 @@ fn news(after: &AfterEnd) -> Option<News> {
     }
 }
 
-/// The device at a position, which is forgotten.
-fn take(positions: &mut std::collections::BTreeMap<Uuid, u64>, position: u64) -> Option<Uuid> {
-    let device = positions.iter().find(|(_, at)| **at == position).map(|(device, _)| *device)?;
-    positions.remove(&device);
-    Some(device)
+fn look_for_gone(looked: Result<(), Failure>, vm: Ref<Vm>) {
+    if let Err(failure) = looked {
+        tracing::warn!(%failure, %vm, "a device was unplugged, and its record cannot say so yet");
+    }
 }

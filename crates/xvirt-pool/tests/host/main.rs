@@ -8,6 +8,7 @@ mod devices;
 mod ends;
 mod full;
 mod hung;
+mod in_use;
 mod life;
 mod storm;
 mod stranger;

@@ -14,9 +14,10 @@ use uuid::Uuid;
 use xvirt_core::disk::{self, OverlayKind};
 use xvirt_core::net::MacAddress;
 
+use super::in_use::{in_use, require_unused};
 use super::pending::Pending;
 use super::vdi::add;
-use crate::host::{Inner, Phase, owner_of, put_vm};
+use crate::host::{Inner, put_vm};
 use crate::model::{Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations};
 use crate::objects::{Change, beside_of};
 use crate::operation::{Failure, codes, create, power};
@@ -259,9 +260,7 @@ fn copy_disk(planned: &Planned) -> Result<Copied, Failure> {
 fn record_copy(change: &mut Change<'_>, copied: &Copied) -> Result<(), Failure> {
     let (original, place) = &copied.original;
     let mut record: Vdi = change.get(*original)?;
-    if has_user(change, &record)? {
-        return Err(in_use(*original));
-    }
+    require_unused(change, *original, &record, "clone")?;
     let (copy, location) = &copied.copy;
     let new = Vdi {
         uuid: copy.uuid().unwrap_or_default().to_string(),
@@ -290,7 +289,7 @@ fn record_copy(change: &mut Change<'_>, copied: &Copied) -> Result<(), Failure> 
         }
         Some(Under::Base(uuid)) => {
             if change.beside(&unwritten_key(*original))? != Some(true) {
-                return Err(in_use(*original));
+                return Err(changed(*original));
             }
             use_base(change, *original, *uuid)?;
             *uuid
@@ -303,22 +302,12 @@ fn record_copy(change: &mut Change<'_>, copied: &Copied) -> Result<(), Failure> 
 /// Counts one more image over a base, which a copy of `original` is.
 fn use_base(change: &mut Change<'_>, original: Ref<Vdi>, uuid: Uuid) -> Result<(), Failure> {
     let base: Option<Base> = change.beside(&base_key(uuid))?;
-    let mut base = base.ok_or_else(|| in_use(original))?;
+    let mut base = base.ok_or_else(|| changed(original))?;
     base.users += 1;
     change.put_beside(&base_key(uuid), &base)
 }
 
-/// Whether a VM that has the disk is in memory, or about to be.
-fn has_user(change: &mut Change<'_>, vdi: &Vdi) -> Result<bool, Failure> {
-    for reference in &vdi.vbds {
-        let Some(vbd) = change.find(*reference)? else { continue };
-        if vbd.currently_attached || owner_of(change, vbd.vm)?.phase != Phase::None {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn in_use(vdi: Ref<Vdi>) -> Failure {
-    Failure::new("VDI_IN_USE", [vdi.to_string(), "clone".to_owned()]).with_remedy("shut down the VM that uses the disk")
+/// The failure of a copy of a disk that somebody has begun to use.
+fn changed(vdi: Ref<Vdi>) -> Failure {
+    in_use(vdi, "clone", "shut down the VM that uses the disk")
 }

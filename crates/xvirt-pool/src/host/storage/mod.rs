@@ -4,6 +4,7 @@
 //! the store, and a second place that says what a VM has would have to agree with it after every crash.
 
 mod clone;
+pub(crate) mod in_use;
 mod pending;
 mod vdi;
 

@@ -10,6 +10,7 @@ use xvirt_worker::protocol::Request;
 
 use super::clone::will_write;
 use super::folder_of;
+use super::in_use::require_unused;
 use crate::host::Inner;
 use crate::model::{Ref, Sr, Vbd, Vdi, VdiType};
 use crate::objects::Change;
@@ -86,12 +87,7 @@ impl Inner {
         self.require_no_saved_state(vdi, &self.objects.get(vdi)?, "destroy")?;
         self.objects.change(|change| {
             let record = change.get(vdi)?;
-            if let Some(user) = user_of(change, &record)? {
-                let parameters = [vdi.to_string(), "destroy".to_owned()];
-                return Err(
-                    Failure::new("VDI_IN_USE", parameters).with_remedy(format!("unplug {user}, or shut its VM down"))
-                );
-            }
+            require_unused(change, vdi, &record, "destroy")?;
             for vbd in &record.vbds {
                 if let Some(user) = change.find(*vbd)? {
                     if let Some(mut vm) = change.find(user.vm)? {
@@ -168,14 +164,4 @@ pub(crate) fn add(change: &mut Change<'_>, vdi: Ref<Vdi>, record: &Vdi) -> Resul
     sr.virtual_allocation += record.virtual_size;
     change.put(record.sr, &sr)?;
     change.put(vdi, record)
-}
-
-/// A VBD by which a VM has the disk now.
-pub(crate) fn user_of(change: &mut Change<'_>, vdi: &Vdi) -> Result<Option<Ref<Vbd>>, Failure> {
-    for reference in &vdi.vbds {
-        if change.find(*reference)?.is_some_and(|vbd: Vbd| vbd.currently_attached) {
-            return Ok(Some(*reference));
-        }
-    }
-    Ok(None)
 }
