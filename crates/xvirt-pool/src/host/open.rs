@@ -404,7 +404,9 @@ impl Inner {
         let records = self.gather(vm, record)?;
         let positions = observe::positions(&records, description);
         let (epoch, state, now) = (worker.epoch, power_state(description), self.since_boot());
-        let seen = if owner.phase == Phase::Running { owner.seen } else { description.last_event };
+        // What is described has all events before; those that were not told yet may be worth a message.
+        let seen = description.last_event;
+        let told = if owner.phase == Phase::Running { owner.told } else { seen };
         let (host, boot, console) = (self.host, self.boot.clone(), Uuid::new_v4());
         self.objects.change(|change| {
             let Some(mut record) = change.find(vm)? else { return Ok(()) };
@@ -413,7 +415,8 @@ impl Inner {
             if was_starting {
                 (owner.started, owner.boot) = (now, boot.clone());
             }
-            (owner.host, owner.epoch, owner.phase, owner.seen) = (host.uuid(), epoch, Phase::Running, seen);
+            (owner.host, owner.epoch, owner.phase) = (host.uuid(), epoch, Phase::Running);
+            (owner.seen, owner.told) = (seen, told);
             owner.restart = false;
             let resumed = record.power_state == VmPowerState::Suspended;
             record.power_state = state.unwrap_or(record.power_state);
@@ -440,7 +443,7 @@ impl Inner {
         (*lock(&worker.disks), *lock(&worker.nics)) = (disks, nics);
         let worker = Arc::new(worker);
         lock(&self.workers).insert(worker.vm, Arc::clone(&worker));
-        self.follow(worker, seen);
+        self.follow(worker, told);
         Ok(())
     }
 

@@ -20,8 +20,10 @@ pub(crate) struct Owner {
     pub(crate) boot: String,
     /// When it was started, in milliseconds since that boot.
     pub(crate) started: u64,
-    /// The sequence number of the last event of the worker that is in the records.
+    /// The number of the last event of the worker of which the power state in the records knows.
     pub(crate) seen: u64,
+    /// The number of the last event of the worker that was told, if it was worth a message.
+    pub(crate) told: u64,
     /// Whether the VM is to be started again after a crash, which survives the end of a service that was about to do so.
     pub(crate) restart: bool,
 }
@@ -50,6 +52,7 @@ impl Owner {
             boot: boot.to_owned(),
             started: 0,
             seen: 0,
+            told: 0,
             restart: self.restart,
         }
     }

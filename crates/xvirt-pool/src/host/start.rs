@@ -108,7 +108,7 @@ impl Inner {
         let console = Uuid::new_v4();
         let recorded = self.finish(running, vm, &outcome, move |change, record, owner| {
             (owner.phase, owner.restart) = (Phase::Running, false);
-            (owner.started, owner.seen) = (now, seen);
+            (owner.started, owner.seen, owner.told) = (now, seen, seen);
             record.power_state = state.unwrap_or(VmPowerState::Running);
             record.domid = i64::try_from(owner.epoch).unwrap_or(i64::MAX);
             record.xvirt_worker_version.clone_from(&version);

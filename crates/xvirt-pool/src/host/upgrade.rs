@@ -78,6 +78,7 @@ impl Inner {
                 return Ok(());
             }
             owner.seen = moved.description.last_event;
+            owner.told = owner.seen;
             record.xvirt_worker_version = version(&moved.description);
             if let Some(state @ (VmPowerState::Running | VmPowerState::Paused)) = power_state(&moved.description) {
                 record.power_state = state;

@@ -105,7 +105,7 @@ impl Inner {
                     .get(vm)
                     .is_ok_and(|vm| vm.actions_after_crash == crate::model::OnCrashBehaviour::Preserve);
                 if preserves {
-                    self.tell(vm, News::Preserved);
+                    self.tell_of_event(worker, frame.sequence, &News::Preserved);
                 }
                 return;
             }
@@ -114,7 +114,7 @@ impl Inner {
             Event::IoError { disk, operation, offset, reason, .. } => {
                 if worker.may_tell_of_disk(self.since_boot()) {
                     let text = format!("disk {disk}: {operation:?} at offset {offset} failed: {reason}");
-                    self.tell(vm, News::DiskError(text));
+                    self.tell_of_event(worker, frame.sequence, &News::DiskError(text));
                 }
                 return;
             }
@@ -158,10 +158,37 @@ impl Inner {
 
     /// Writes a message about a VM.
     pub(crate) fn tell(&self, vm: Ref<Vm>, news: News) {
+        self.write_message(vm, &news, |_| Ok(true));
+    }
+
+    /// Writes the message that an event is worth, once: the next service reads the events of a living worker again.
+    fn tell_of_event(&self, worker: &Worker, sequence: u64, news: &News) {
+        let vm = Ref::<Vm>::new(worker.vm);
+        self.write_message(vm, news, |change| {
+            let owner = slot::owner_of(change, vm)?;
+            let is_new = owner.epoch == worker.epoch && sequence > owner.told;
+            if is_new {
+                change.put_beside(&Owner::key(vm), &Owner { told: sequence, ..owner })?;
+            }
+            Ok(is_new)
+        });
+    }
+
+    /// Writes a message, if `is_new` says so in the same transaction.
+    fn write_message(&self, vm: Ref<Vm>, news: &News, is_new: impl Fn(&mut Change<'_>) -> Result<bool, Failure>) {
         let (uuid, now) = (Uuid::new_v4(), self.now());
-        let told = self.objects.change(|change| crate::event::about_vm(change, uuid, vm, &news, now));
+        let written = self.objects.change(|change| {
+            let is_new = is_new(change)?;
+            if is_new {
+                crate::event::about_vm(change, uuid, vm, news, now)?;
+            }
+            Ok(is_new)
+        });
+        if let Ok(false) = written {
+            return;
+        }
         tracing::warn!(%vm, "{news}");
-        if let Err(failure) = told.and_then(|()| self.messages.written(&self.objects, uuid)) {
+        if let Err(failure) = written.and_then(|_| self.messages.written(&self.objects, uuid)) {
             tracing::error!(%failure, ?news, "a message cannot be written");
         }
     }
