@@ -92,8 +92,7 @@ pub(crate) struct Inner {
     pub(crate) memory: Mutex<Ledger>,
     pub(crate) jobs: Jobs,
     pub(crate) later: Later,
-    /// Held while the images of a VM are copied.
-    pub(crate) copying: Mutex<()>,
+    pub(crate) turns: storage::Turns,
     watchers: Mutex<Vec<JoinHandle<()>>>,
     closing: AtomicBool,
 }

@@ -92,12 +92,13 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
         memory: Mutex::new(Ledger::new(memory)),
         jobs: super::Jobs::default(),
         later: super::Later::default(),
-        copying: Mutex::default(),
+        turns: super::storage::Turns::default(),
         watchers: Mutex::default(),
         closing: AtomicBool::new(false),
     });
     inner.describe_host()?;
     inner.abandon_earlier()?;
+    inner.measure_earlier()?;
     let mut restarts: BTreeSet<Ref<Vm>> = inner.adopt()?.into_iter().collect();
     inner.end_plugs()?;
     inner.end_tasks()?;
@@ -150,6 +151,7 @@ fn identity(path: &Path) -> Result<Uuid, Failure> {
                 file.sync_all()
             });
             written.and_then(|()| fs::rename(&new, path)).map_err(|error| failed("write", path, &error))?;
+            super::storage::sync_folders([path])?;
             Ok(uuid)
         }
         Err(error) => Err(failed("read", path, &error)),

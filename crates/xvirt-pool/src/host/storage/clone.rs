@@ -5,6 +5,7 @@
 //! need which bases, and a base is removed with the last of them. As long as nobody has written the image that the original
 //! has over its base, further copies are over the same base, so that a template does not get slower with each clone.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
@@ -15,13 +16,12 @@ use xvirt_core::disk::{self, OverlayKind};
 use xvirt_core::net::MacAddress;
 
 use super::in_use::{in_use, require_unused};
-use super::pending::Pending;
+use super::pending::{Pending, sync_folders};
 use super::vdi::add;
 use crate::host::{Inner, put_vm};
 use crate::model::{Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations};
 use crate::objects::{Change, beside_of};
 use crate::operation::{Failure, codes, create, power};
-use crate::sync::lock;
 use crate::task::Running;
 use crate::worker::config;
 use crate::worker::place::failed;
@@ -80,9 +80,10 @@ impl Inner {
     pub(crate) fn clone_vm(&self, running: &Running, vm: Ref<Vm>, name: &str) -> Result<Value, Failure> {
         let record = self.begin(running, vm, VmOperations::Clone, |_, _| Ok(()))?;
         let uuid = Uuid::new_v4();
-        // The first copy of a disk changes the place of its image.
-        let _turn = lock(&self.copying);
-        let made = self.plan_copies(&record).and_then(|planned| {
+        let made = self.copied_disks(&record).and_then(|disks| {
+            // The first copy of a disk changes the place of its image.
+            let _turn = self.turns.take(disks.iter().copied());
+            let planned = self.plan_copies(disks)?;
             let pending = self.pending(planned.iter().flat_map(Planned::paths).collect())?;
             let copied: Result<Vec<_>, _> = planned.iter().map(copy_disk).collect();
             let made = copied.and_then(|copied| self.record_clone(&record, Ref::new(uuid), name, &copied, &pending));
@@ -104,18 +105,22 @@ impl Inner {
         Ok(Value::Null)
     }
 
-    fn plan_copies(&self, record: &Vm) -> Result<Vec<Planned>, Failure> {
-        let mut planned = Vec::new();
+    /// The disks of a VM that its clone gets copies of.
+    fn copied_disks(&self, record: &Vm) -> Result<BTreeSet<Ref<Vdi>>, Failure> {
+        let mut disks = BTreeSet::new();
         for reference in &record.vbds {
             let vbd: Vbd = self.objects.get(*reference)?;
             // As XenServer has it, the discs in drives are shared.
-            if vbd.empty || vbd.r#type == VbdType::Cd {
-                continue;
+            if !vbd.empty && vbd.r#type != VbdType::Cd {
+                disks.insert(vbd.vdi);
             }
-            let disk = self.objects.get(vbd.vdi)?;
-            planned.push(Planned::new(vbd.vdi, &disk, self.unwritten_base(vbd.vdi)?));
         }
-        Ok(planned)
+        Ok(disks)
+    }
+
+    fn plan_copies(&self, disks: BTreeSet<Ref<Vdi>>) -> Result<Vec<Planned>, Failure> {
+        let plan = |vdi| Ok(Planned::new(vdi, &self.objects.get(vdi)?, self.unwritten_base(vdi)?));
+        disks.into_iter().map(plan).collect()
     }
 
     /// The base of a disk that nobody has written since it got it.
@@ -142,7 +147,7 @@ impl Inner {
         new.is_default_template = false;
         self.objects.change(|change| {
             let mut record = new.clone();
-            pending.done(change);
+            pending.done(change)?;
             for one in copied {
                 record_copy(change, one)?;
             }
@@ -241,7 +246,11 @@ fn copy_disk(planned: &Planned) -> Result<Copied, Failure> {
     let under = base.as_ref().map_or(image, |(_, path)| path);
     let format = config::format_of(under);
     let overlay = |place: &PathBuf| disk::overlay(under, Some(format), place).map_err(|error| codes::of_core(&error));
-    let rename = |place: &PathBuf| fs::rename(partial, place).map_err(|error| failed("rename", partial, &error));
+    // The record of the copy must not outlive its name.
+    let rename = |place: &PathBuf| {
+        fs::rename(partial, place).map_err(|error| failed("rename", partial, &error))?;
+        sync_folders([place.as_path()])
+    };
     if overlay(partial)? == OverlayKind::Reflink {
         rename(cloned)?;
         return Ok(Copied { original: (*original, image.clone()), copy: (*copy, cloned.clone()), base: None });

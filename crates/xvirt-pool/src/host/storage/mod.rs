@@ -6,9 +6,13 @@
 mod clone;
 pub(crate) mod in_use;
 mod pending;
+mod resize;
+mod turn;
 mod vdi;
 
 pub(crate) use clone::will_write;
+pub(crate) use pending::sync_folders;
+pub(crate) use turn::Turns;
 pub(crate) use vdi::add;
 
 use std::fs;

@@ -1,24 +1,21 @@
-//! Disks: creating, growing and destroying their images.
+//! Disks: creating and destroying their images.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xvirt_core::disk::{self, ImageFormat};
-use xvirt_worker::protocol::Request;
 
-use super::clone::will_write;
 use super::folder_of;
 use super::in_use::require_unused;
 use crate::host::Inner;
-use crate::model::{Ref, Sr, Vbd, Vdi, VdiType};
+use crate::model::{Ref, Sr, Vdi, VdiType};
 use crate::objects::Change;
 use crate::operation::arguments::Arguments;
 use crate::operation::{Failure, codes};
-use crate::sync::lock;
-use crate::worker::config;
-use crate::worker::place::failed;
+
+/// How many VBDs are removed with their disk: each takes three of the pairs that a transaction can compare.
+const MOST_USERS: usize = 25;
 
 impl Inner {
     /// The verbs of disks.
@@ -65,7 +62,7 @@ impl Inner {
         let pending = self.pending(vec![path.clone()])?;
         let created = disk::create(&path, format, size).map_err(|error| codes::of_core(&error));
         let record = |change: &mut Change<'_>| {
-            pending.done(change);
+            pending.done(change)?;
             let record = Vdi {
                 uuid: uuid.to_string(),
                 location: path.to_string_lossy().into_owned(),
@@ -83,10 +80,14 @@ impl Inner {
     }
 
     fn destroy_vdi(&self, vdi: Ref<Vdi>) -> Result<Value, Failure> {
-        let mut unused = Vec::new();
+        let _turn = self.turns.take([vdi]);
         self.require_no_saved_state(vdi, &self.objects.get(vdi)?, "destroy")?;
-        self.objects.change(|change| {
+        let doomed = self.objects.change(|change| {
             let record = change.get(vdi)?;
+            if record.vbds.len() > MOST_USERS {
+                let what = format!("{} VBDs have the disk, more than are removed with it at once", record.vbds.len());
+                return Err(codes::not_allowed(what, format!("destroy all but {MOST_USERS} of them first")));
+            }
             require_unused(change, vdi, &record, "destroy")?;
             for vbd in &record.vbds {
                 if let Some(user) = change.find(*vbd)? {
@@ -99,61 +100,18 @@ impl Inner {
             }
             if let Some(mut sr) = change.find(record.sr)? {
                 sr.vdis.retain(|one| *one != vdi);
-                sr.virtual_allocation -= record.virtual_size;
+                sr.virtual_allocation = sr.virtual_allocation.saturating_sub(record.virtual_size);
                 change.put(record.sr, &sr)?;
             }
             change.remove(vdi);
-            unused = Self::release_base(change, vdi)?;
-            unused.insert(0, PathBuf::from(&record.location));
-            Ok(())
+            let mut images = vec![PathBuf::from(&record.location)];
+            images.extend(Self::release_base(change, vdi)?);
+            let doomed = self.doomed(images);
+            doomed.record(change)?;
+            Ok(doomed)
         })?;
-        // They are in no record any more. One that stays takes room, and the next service removes it.
-        unused.iter().try_for_each(|path| drop_image(path))?;
+        self.remove(&doomed);
         Ok(Value::Null)
-    }
-
-    fn resize_vdi(&self, vdi: Ref<Vdi>, size: i64) -> Result<Value, Failure> {
-        let record = self.objects.get(vdi)?;
-        self.require_no_saved_state(vdi, &record, "resize")?;
-        let bytes = u64::try_from(size).unwrap_or(0);
-        let mut users = Vec::new();
-        for vbd in &record.vbds {
-            let user: Vbd = self.objects.get(*vbd)?;
-            let worker = user.vm.uuid().and_then(|vm| self.worker(vm));
-            let position =
-                worker.as_ref().and_then(|worker| lock(&worker.disks).get(&vbd.uuid().unwrap_or_default()).copied());
-            users.extend(worker.zip(position));
-        }
-        if users.is_empty() {
-            let format = config::format_of(record.location.as_ref());
-            self.objects.change(|change| {
-                will_write(change, vdi);
-                Ok(())
-            })?;
-            disk::grow(&record.location, Some(format), bytes).map_err(|error| codes::of_core(&error))?;
-        }
-        for (worker, position) in users {
-            let asked = worker.ask(&Request::ResizeDisk { position, size: bytes }, &[]);
-            asked.map_err(|error| codes::of_worker(&error))?;
-        }
-        self.objects.change(|change| {
-            let mut record = change.get(vdi)?;
-            if let Some(mut sr) = change.find(record.sr)? {
-                sr.virtual_allocation += size - record.virtual_size;
-                change.put(record.sr, &sr)?;
-            }
-            record.virtual_size = size;
-            change.put(vdi, &record)
-        })?;
-        Ok(Value::Null)
-    }
-}
-
-/// Removes an image.
-fn drop_image(path: &Path) -> Result<(), Failure> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", path, &error)),
-        _ => Ok(()),
     }
 }
 
@@ -161,7 +119,7 @@ fn drop_image(path: &Path) -> Result<(), Failure> {
 pub(crate) fn add(change: &mut Change<'_>, vdi: Ref<Vdi>, record: &Vdi) -> Result<(), Failure> {
     let mut sr: Sr = change.get(record.sr)?;
     sr.vdis.push(vdi);
-    sr.virtual_allocation += record.virtual_size;
+    sr.virtual_allocation = sr.virtual_allocation.saturating_add(record.virtual_size);
     change.put(record.sr, &sr)?;
     change.put(vdi, record)
 }
