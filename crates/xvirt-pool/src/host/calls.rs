@@ -173,7 +173,7 @@ impl Inner {
             "xvirt_upgrade_worker" => self.upgrade_worker(running, vm),
             "clone" => self.clone_vm(running, vm, &arguments.text(1)),
             "provision" => self.provision(vm),
-            "destroy" => self.destroy_vm(vm),
+            "destroy" => self.destroy_vm(running, vm),
             _ => self.set_of_vm(vm, name, arguments),
         }
     }

@@ -94,7 +94,7 @@ impl Inner {
             }
             let vdi = change.get(record.vdi)?;
             in_use::require_free((record.vdi, &vdi), vbd, record.mode, |other| change.find(other))?;
-            will_write(change, record.vdi);
+            will_write(change, record.vdi)?;
             Ok(vdi)
         })?;
         self.plug(running, &worker, vbd, || match parts::new_disk(&record, &vdi) {

@@ -14,6 +14,7 @@ use crate::objects::Change;
 use crate::operation::arguments::{Arguments, require_small};
 use crate::operation::{Failure, accessor, codes, create, power, values};
 use crate::sync::lock;
+use crate::task::Running;
 
 /// The setters of VMs that are verbs of their own: the field, and whether the VM must be halted.
 const VM_SETTERS: [(&str, &str, bool); 12] = [
@@ -30,6 +31,9 @@ const VM_SETTERS: [(&str, &str, bool); 12] = [
     ("set_platform", "platform", false),
     ("set_bios_strings", "bios_strings", true),
 ];
+
+/// How many devices are removed in one transaction, each from what it connects the VM to as well.
+const FORGOTTEN_AT_ONCE: usize = 40;
 
 /// Maps of VMs whose entries have verbs of their own.
 const VM_MAPS: [&str; 3] = ["other_config", "platform", "blocked_operations"];
@@ -50,25 +54,41 @@ impl Inner {
     }
 
     /// `VM.destroy`: with its VBDs and VIFs, but not with its disks, as XenServer has it.
-    pub(crate) fn destroy_vm(&self, vm: Ref<Vm>) -> Result<Value, Failure> {
-        self.objects.change(|change| {
-            let record = change.get(vm)?;
-            power::require(&record, vm, VmOperations::Destroy)?;
-            for reference in &record.vbds {
-                forget_vbd(change, *reference)?;
-            }
-            for reference in &record.vifs {
-                forget_vif(change, *reference)?;
-            }
-            change.remove(vm);
-            change.remove_beside(&Owner::key(vm));
-            Ok(())
-        })?;
+    pub(crate) fn destroy_vm(&self, running: &Running, vm: Ref<Vm>) -> Result<Value, Failure> {
+        let record = self.objects.get(vm)?;
+        if record.vbds.len() + record.vifs.len() <= FORGOTTEN_AT_ONCE {
+            self.objects.change(|change| {
+                power::require(&change.get(vm)?, vm, VmOperations::Destroy)?;
+                forget_vm(change, vm)
+            })?;
+        } else {
+            // Nobody starts it while it loses its devices.
+            self.begin(running, vm, VmOperations::Destroy, |_, _| Ok(()))?;
+            let outcome = self.forget_devices(vm).and_then(|()| self.objects.change(|change| forget_vm(change, vm)));
+            let outcome = outcome.map(|()| Value::Null);
+            let recorded = self.finish(running, vm, &outcome, |_, _, _| Ok(()));
+            outcome.and(recorded)?;
+        }
         if let Some(uuid) = vm.uuid() {
             // The log says nothing to anybody any more.
             let _ = std::fs::remove_file(crate::worker::launch::log_of(&self.options.logs(), uuid));
         }
         Ok(Value::Null)
+    }
+
+    /// Removes the devices of a VM that has more than a transaction can remove.
+    fn forget_devices(&self, vm: Ref<Vm>) -> Result<(), Failure> {
+        let some = |change: &mut Change<'_>| {
+            let mut record = change.get(vm)?;
+            let vbds = record.vbds.len().min(FORGOTTEN_AT_ONCE);
+            let vifs = record.vifs.len().min(FORGOTTEN_AT_ONCE - vbds);
+            record.vbds.drain(..vbds).try_for_each(|vbd| forget_vbd(change, vbd))?;
+            record.vifs.drain(..vifs).try_for_each(|vif| forget_vif(change, vif))?;
+            slot::put(change, vm, &mut record)?;
+            Ok(!record.vbds.is_empty() || !record.vifs.is_empty())
+        };
+        while self.objects.change(some)? {}
+        Ok(())
     }
 
     /// `set_`, `add_to_` and the like, of fields that any class has.
@@ -256,6 +276,16 @@ fn changes(call: Call, name: &str) -> bool {
         Call::Set(field) | Call::AddTo(field) | Call::RemoveFrom(field) => field.name == name,
         _ => false,
     }
+}
+
+/// Removes a VM with its devices.
+fn forget_vm(change: &mut Change<'_>, vm: Ref<Vm>) -> Result<(), Failure> {
+    let record = change.get(vm)?;
+    record.vbds.iter().try_for_each(|vbd| forget_vbd(change, *vbd))?;
+    record.vifs.iter().try_for_each(|vif| forget_vif(change, *vif))?;
+    change.remove(vm);
+    change.remove_beside(&Owner::key(vm));
+    Ok(())
 }
 
 /// Removes a VBD, and its disk's knowledge of it.

@@ -50,7 +50,7 @@ impl Inner {
             record.scheduled_to_be_resident_on = host;
             for vbd in &record.vbds {
                 if let Some(vbd) = change.find(*vbd)? {
-                    will_write(change, vbd.vdi);
+                    will_write(change, vbd.vdi)?;
                 }
             }
             change.put_beside(&Owner::key(vm), &owner)

@@ -22,6 +22,7 @@ use crate::host::{Inner, put_vm};
 use crate::model::{Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations};
 use crate::objects::{Change, beside_of};
 use crate::operation::{Failure, codes, create, power};
+use crate::store::MAX_OPERATIONS;
 use crate::task::Running;
 use crate::worker::config;
 use crate::worker::place::failed;
@@ -40,19 +41,26 @@ fn base_key(uuid: Uuid) -> String {
     format!("/base/{uuid}")
 }
 
-/// Where the base of a disk is named.
-fn key_of(vdi: Ref<Vdi>) -> String {
-    beside_of(vdi, "base")
+/// What a disk is over, kept beside its record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Over {
+    base: Uuid,
+    /// Whether nobody has written the disk since it got the base.
+    unwritten: bool,
 }
 
-/// Where it is kept that nobody has written a disk since it got its base.
-fn unwritten_key(vdi: Ref<Vdi>) -> String {
-    beside_of(vdi, "unwritten")
+impl Over {
+    fn key(vdi: Ref<Vdi>) -> String {
+        beside_of(vdi, "over")
+    }
 }
 
 /// Says that a disk may have been written from now on.
-pub(crate) fn will_write(change: &mut Change<'_>, vdi: Ref<Vdi>) {
-    change.remove_beside(&unwritten_key(vdi));
+pub(crate) fn will_write(change: &mut Change<'_>, vdi: Ref<Vdi>) -> Result<(), Failure> {
+    match change.beside::<Over>(&Over::key(vdi))? {
+        Some(over) if over.unwritten => change.put_beside(&Over::key(vdi), &Over { unwritten: false, ..over }),
+        _ => Ok(()),
+    }
 }
 
 /// What becomes of one disk.
@@ -64,6 +72,18 @@ struct Copied {
     copy: (Ref<Vdi>, PathBuf),
     /// The image that both are over.
     base: Option<Under>,
+}
+
+impl Copied {
+    /// How many operations of a transaction record it.
+    fn operations(&self) -> usize {
+        match &self.base {
+            // The copy, what it is over, and that base.
+            None | Some(Under::Base(_)) => 3,
+            // The original and what it is over besides.
+            Some(Under::Old(_)) => 5,
+        }
+    }
 }
 
 /// The image that a disk and its copy are over.
@@ -85,7 +105,7 @@ impl Inner {
             let _turn = self.turns.take(disks.iter().copied());
             let planned = self.plan_copies(disks)?;
             let pending = self.pending(planned.iter().flat_map(Planned::paths).collect())?;
-            let copied: Result<Vec<_>, _> = planned.iter().map(copy_disk).collect();
+            let copied = copy_disks(&record, &planned);
             let made = copied.and_then(|copied| self.record_clone(&record, Ref::new(uuid), name, &copied, &pending));
             made.inspect_err(|_| self.abandon(&pending))
         });
@@ -125,12 +145,11 @@ impl Inner {
 
     /// The base of a disk that nobody has written since it got it.
     fn unwritten_base(&self, vdi: Ref<Vdi>) -> Result<Option<(Uuid, PathBuf)>, Failure> {
-        if self.objects.beside(&unwritten_key(vdi))? != Some(true) {
+        let Some(over) = self.objects.beside::<Over>(&Over::key(vdi))?.filter(|over| over.unwritten) else {
             return Ok(None);
-        }
-        let Some(uuid) = self.objects.beside::<Uuid>(&key_of(vdi))? else { return Ok(None) };
-        let base: Option<Base> = self.objects.beside(&base_key(uuid))?;
-        Ok(base.map(|base| (uuid, base.path)))
+        };
+        let base: Option<Base> = self.objects.beside(&base_key(over.base))?;
+        Ok(base.map(|base| (over.base, base.path)))
     }
 
     fn record_clone(
@@ -181,13 +200,9 @@ impl Inner {
 
     /// Forgets that a disk needs its base, and returns the bases that nobody needs any more.
     pub(crate) fn release_base(change: &mut Change<'_>, vdi: Ref<Vdi>) -> Result<Vec<PathBuf>, Failure> {
-        let mut next: Option<Uuid> = change.beside(&key_of(vdi))?;
-        if next.is_none() {
-            return Ok(Vec::new());
-        }
-        change.remove_beside(&key_of(vdi));
-        will_write(change, vdi);
-        let mut unused = Vec::new();
+        let Some(over) = change.beside::<Over>(&Over::key(vdi))? else { return Ok(Vec::new()) };
+        change.remove_beside(&Over::key(vdi));
+        let (mut next, mut unused) = (Some(over.base), Vec::new());
         while let Some(uuid) = next {
             let Some(mut base) = change.beside::<Base>(&base_key(uuid))? else { break };
             base.users = base.users.saturating_sub(1);
@@ -240,6 +255,36 @@ impl Planned {
     }
 }
 
+/// Copies the images of a VM's disks, if all can be recorded at once.
+fn copy_disks(vm: &Vm, planned: &[Planned]) -> Result<Vec<Copied>, Failure> {
+    let mut copied = Vec::new();
+    for one in planned {
+        let disk = copy_disk(one)?;
+        // The others are most likely copied in the same way.
+        require_room(vm, planned.len(), disk.operations())?;
+        copied.push(disk);
+    }
+    Ok(copied)
+}
+
+/// Requires that a transaction can record a clone with so many copied disks, of which each takes some operations.
+fn require_room(vm: &Vm, copied: usize, operations: usize) -> Result<(), Failure> {
+    let discs = vm.vbds.len().saturating_sub(copied);
+    // The VBD of each disk; that of a disc, and the disc; each VIF and its network; the clone itself, its pending images, the
+    // guard of the service, and a repository.
+    let needed = copied * (operations + 1) + 2 * discs + 2 * vm.vifs.len() + 4;
+    if needed <= MAX_OPERATIONS {
+        return Ok(());
+    }
+    let what = format!(
+        "the clone takes {needed} changes of the state store, and {MAX_OPERATIONS} at most are made at once: the VM has {} \
+         disks and {} network interfaces",
+        vm.vbds.len(),
+        vm.vifs.len()
+    );
+    Err(codes::not_allowed(what, "clone a VM with fewer of them, and add the others to the clone"))
+}
+
 /// Copies an image. Nothing that existed is changed, but new images may be over it.
 fn copy_disk(planned: &Planned) -> Result<Copied, Failure> {
     let Planned { original, image, base, copy, partial, cloned, over, moved } = planned;
@@ -279,33 +324,32 @@ fn record_copy(change: &mut Change<'_>, copied: &Copied) -> Result<(), Failure> 
         ..record.clone()
     };
     add(change, *copy, &new)?;
-    let uuid = match &copied.base {
+    let over: Option<Over> = change.beside(&Over::key(*original))?;
+    let base = match &copied.base {
         // The copy shares blocks, and what the original is over.
         None => {
-            let Some(uuid) = change.beside::<Uuid>(&key_of(*original))? else { return Ok(()) };
-            use_base(change, *original, uuid)?;
-            return change.put_beside(&key_of(*copy), &uuid);
+            let Some(over) = over else { return Ok(()) };
+            use_base(change, *original, over.base)?;
+            return change.put_beside(&Over::key(*copy), &Over { unwritten: false, ..over });
         }
         Some(Under::Old(path)) => {
-            let uuid = Uuid::new_v4();
+            let base = Uuid::new_v4();
             record.location = place.to_string_lossy().into_owned();
             change.put(*original, &record)?;
-            let parent: Option<Uuid> = change.beside(&key_of(*original))?;
-            change.put_beside(&base_key(uuid), &Base { path: path.clone(), parent, users: 2 })?;
-            change.put_beside(&key_of(*original), &uuid)?;
-            change.put_beside(&unwritten_key(*original), &true)?;
-            uuid
+            let parent = over.map(|over| over.base);
+            change.put_beside(&base_key(base), &Base { path: path.clone(), parent, users: 2 })?;
+            change.put_beside(&Over::key(*original), &Over { base, unwritten: true })?;
+            base
         }
-        Some(Under::Base(uuid)) => {
-            if change.beside(&unwritten_key(*original))? != Some(true) {
+        Some(Under::Base(base)) => {
+            if over != Some(Over { base: *base, unwritten: true }) {
                 return Err(changed(*original));
             }
-            use_base(change, *original, *uuid)?;
-            *uuid
+            use_base(change, *original, *base)?;
+            *base
         }
     };
-    change.put_beside(&unwritten_key(*copy), &true)?;
-    change.put_beside(&key_of(*copy), &uuid)
+    change.put_beside(&Over::key(*copy), &Over { base, unwritten: true })
 }
 
 /// Counts one more image over a base, which a copy of `original` is.
@@ -319,4 +363,19 @@ fn use_base(change: &mut Change<'_>, original: Ref<Vdi>, uuid: Uuid) -> Result<(
 /// The failure of a copy of a disk that somebody has begun to use.
 fn changed(vdi: Ref<Vdi>) -> Failure {
     in_use(vdi, "clone", "shut down the VM that uses the disk")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_that_no_transaction_can_record_is_refused_with_the_limit() {
+        let vm = |disks, nics| Vm { vbds: vec![Ref::NULL; disks], vifs: vec![Ref::NULL; nics], ..Vm::default() };
+        require_room(&vm(15, 3), 15, 5).unwrap();
+        require_room(&vm(20, 2), 20, 3).unwrap();
+        let failure = require_room(&vm(16, 1), 16, 5).unwrap_err();
+        assert_eq!(failure.code, "OPERATION_NOT_ALLOWED");
+        assert!(failure.to_string().contains("takes 102 changes") && failure.to_string().contains("100"), "{failure}");
+    }
 }

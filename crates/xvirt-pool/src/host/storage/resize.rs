@@ -26,7 +26,7 @@ impl Inner {
             let record = change.get(vdi)?;
             let users = self.users(change, vdi, &record)?;
             if users.is_empty() {
-                will_write(change, vdi);
+                will_write(change, vdi)?;
             }
             // The next service measures it if this one ends before the records say what has come of it.
             change.put_beside(&key, &vdi.to_string())?;
