@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Failure, codes};
-use crate::model::{Call, Class, ClassTable, Record, Ref};
+use super::{Failure, codes, create};
+use crate::model::{Call, Class, ClassTable, Qualifier, Record, Ref};
 
 /// The most bytes of a record that a client writes. What the service adds to it must still fit into the store.
 const LARGEST_RECORD: usize = 256 << 10;
@@ -75,17 +75,17 @@ impl Arguments {
         text.parse::<Ref<C>>().map_err(|_| codes::handle_invalid(C::TABLE.name, text))
     }
 
-    /// The record at a place, as a caller of `create` gives it.
+    /// The record at a place, as a caller of `create` gives it. What only the service sets is left out.
     pub(crate) fn record<R: Record>(&self, index: usize) -> Result<R, Failure> {
         let Value::Object(given) = self.value(index) else {
             return Err(Failure::new("FIELD_TYPE_ERROR", ["args"]));
         };
         require_small(R::TABLE, &Value::Object(given.clone()))?;
         for (name, value) in &given {
-            if let Some(field) = R::TABLE.field(name) {
+            if let Some(field) = R::TABLE.field(name).filter(|field| field.qualifier != Qualifier::DynamicRo) {
                 R::TABLE.conform_set(field, value.clone())?;
             }
         }
-        Ok(R::from_value(Value::Object(given))?)
+        create::given(given)
     }
 }

@@ -19,7 +19,7 @@ use super::in_use::{in_use, require_unused};
 use super::pending::{Pending, sync_folders};
 use super::vdi::add;
 use crate::host::{Inner, put_vm};
-use crate::model::{Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations};
+use crate::model::{Record, Ref, Vbd, VbdType, Vdi, Vif, Vm, VmOperations};
 use crate::objects::{Change, beside_of};
 use crate::operation::{Failure, codes, create, power};
 use crate::store::MAX_OPERATIONS;
@@ -161,9 +161,9 @@ impl Inner {
         pending: &Pending,
     ) -> Result<(), Failure> {
         let uuid = clone.uuid().unwrap_or_default();
-        let given = Vm { name_label: name.to_owned(), ..original.clone() };
-        let mut new = create::vm(given, uuid, Uuid::new_v4())?;
-        new.is_default_template = false;
+        let record = original.to_value()?.as_object().cloned().unwrap_or_default();
+        let given = Vm { name_label: name.to_owned(), ..create::given(record)? };
+        let new = create::vm(given, uuid, Uuid::new_v4())?;
         self.objects.change(|change| {
             let mut record = new.clone();
             pending.done(change)?;

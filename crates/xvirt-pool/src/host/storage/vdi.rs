@@ -67,10 +67,7 @@ impl Inner {
                 uuid: uuid.to_string(),
                 location: path.to_string_lossy().into_owned(),
                 virtual_size: given.virtual_size,
-                vbds: Vec::new(),
-                snapshots: Vec::new(),
                 r#type: if given.r#type == VdiType::System { VdiType::System } else { VdiType::User },
-                managed: true,
                 ..given.clone()
             };
             add(change, reference, &record)
