@@ -51,6 +51,7 @@ impl Inner {
                     let mut record = change.get(vbd)?;
                     require_detached(change, &record)?;
                     record.mode = mode;
+                    create::check_drive(&record)?;
                     change.put(vbd, &record)
                 })?;
                 Ok(Value::Null)

@@ -3,7 +3,7 @@
 //! `options` says where things are; `open` begins a service: it adopts the workers that it finds, ends what an earlier
 //! service left undone, and starts what should run. `calls` takes verbs apart and carries them out, with `jobs` for those
 //! that nobody waits for. `start`, `stop`, `suspend` and `devices` are the verbs of VMs that take a while, `records` those
-//! that are done with one transaction.
+//! that are done with one transaction, of which `setters` checks what the setters of fields require of other objects.
 //! `attach` says which devices a VM has. `upgrade` moves a VM to a new worker, and `settle` decides which of the two has it.
 //! `watch` follows each worker to its end. `storage` has the images of disks. `slot` is the begin and end of an operation
 //! in the store, `later` what waits for a store that is full. `plan`, `owner` and `observe` decide and know nothing of the
@@ -23,6 +23,7 @@ mod options;
 mod owner;
 pub(crate) mod plan;
 mod records;
+mod setters;
 mod settle;
 mod slot;
 mod start;

@@ -166,6 +166,7 @@ impl Inner {
         let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
         let (repository, metrics, now) = (Uuid::new_v4(), Uuid::new_v4(), self.now());
         let memory = i64::try_from(self.report.memory().total).unwrap_or(i64::MAX);
+        let no_repository = self.objects.all::<Sr>()?.is_empty();
         self.objects.change(|change| {
             let known = change.find(self.host)?;
             let mut host = known.clone().unwrap_or_else(|| Host {
@@ -198,7 +199,7 @@ impl Inner {
                 other_config: [("auto_poweron".to_owned(), "true".to_owned())].into(),
                 ..Pool::default()
             });
-            if pool.default_sr.is_null() {
+            if no_repository {
                 let sr = Ref::<Sr>::new(repository);
                 crate::host::storage::put_sr(change, sr, self.host, "Local disks", &self.options.disks())?;
                 pool.default_sr = sr;

@@ -6,7 +6,7 @@ use xvirt_worker::protocol::Request;
 
 use super::calls::uuid_of;
 use super::owner::Owner;
-use super::{Inner, slot};
+use super::{Inner, setters, slot};
 use crate::model::{
     Call, Class, ClassTable, Host, Message, Network, Record, Ref, Vbd, Vdi, Vif, Vm, VmOperations, VmPowerState,
 };
@@ -47,6 +47,7 @@ impl Inner {
         let reference = Ref::<Vm>::new(uuid);
         self.objects.change(|change| {
             let mut record = record.clone();
+            setters::require_objects(change, Vm::TABLE, &record.to_value()?)?;
             slot::put(change, reference, &mut record)?;
             change.put_beside(&Owner::key(reference), &Owner::default())
         })?;
@@ -123,6 +124,7 @@ impl Inner {
         if !accessor::set(&mut record, table, call, arguments)? {
             return Ok(());
         }
+        setters::check(change, table, Ref::new(uuid), call, &mut record)?;
         let record = Value::Object(record);
         require_small(table, &record)?;
         create::check(table, &record)?;

@@ -29,6 +29,7 @@ fn a_disk_is_not_destroyed_while_its_vm_starts() {
         assert_eq!(service.code("VDI.destroy", [vdi.clone()]), "VDI_IN_USE");
         assert_eq!(service.code("VBD.destroy", [vbd.clone()]), "OPERATION_NOT_ALLOWED");
         assert_eq!(service.code("VBD.set_mode", [vbd.clone(), json!("RO")]), "OPERATION_NOT_ALLOWED");
+        assert_eq!(service.code("VBD.set_userdevice", [vbd.clone(), json!("3")]), "OPERATION_NOT_ALLOWED");
     }
     assert_eq!(service.wait_task(&task)["status"], "success");
     assert!(attached(&service, &vbd));

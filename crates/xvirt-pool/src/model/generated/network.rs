@@ -29,7 +29,7 @@ pub struct Network {
     /// The network interfaces of hosts that connect it to the outside, at most one of each host.
     #[serde(rename = "PIFs")]
     pub pifs: Vec<Ref<super::Pif>>,
-    /// Bytes: the largest packet, 68 to 65535.
+    /// Bytes: the largest packet, 68 to 65535; 0 for 1500.
     #[serde(rename = "MTU")]
     pub mtu: i64,
     /// Kept as clients set it; xvirt does not use it.
