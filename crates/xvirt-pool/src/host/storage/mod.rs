@@ -4,6 +4,7 @@
 //! the store, and a second place that says what a VM has would have to agree with it after every crash.
 
 mod clone;
+mod folder;
 pub(crate) mod in_use;
 mod pending;
 mod resize;
@@ -16,7 +17,6 @@ pub(crate) use turn::Turns;
 pub(crate) use vdi::add;
 
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -27,7 +27,6 @@ use crate::model::{Host, Pbd, Ref, Sr};
 use crate::objects::{Change, beside_of};
 use crate::operation::arguments::Arguments;
 use crate::operation::{Failure, codes};
-use crate::worker::place::failed;
 
 /// The key of `device_config` that names the folder.
 const LOCATION: &str = "location";
@@ -107,19 +106,29 @@ impl Inner {
         }
         let config = arguments.value(1);
         let folder = config.get(LOCATION).and_then(Value::as_str).filter(|folder| folder.starts_with('/'));
-        let folder = PathBuf::from(folder.ok_or_else(|| {
+        let folder = Path::new(folder.ok_or_else(|| {
             codes::invalid_value("device_config", &config, "give the absolute path of a folder as `location`")
         })?);
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.map_err(|error| failed("create", &folder, &error))?;
+        let folder = folder::make(folder)?;
+        let space = folder::measure(&folder)?;
         let sr = Ref::<Sr>::new(Uuid::new_v4());
         self.objects.change(|change| {
+            // One repository is made at a time: each writes the pool.
+            let pool = change.get(self.pool)?;
+            change.put(self.pool, &pool)?;
+            for (other, _) in self.objects.all::<Sr>()? {
+                let used = folder_of(change, other)?;
+                if fs::canonicalize(&used).unwrap_or(used) == folder {
+                    return Err(Failure::new("SR_DEVICE_IN_USE", [] as [&str; 0])
+                        .with_remedy(format!("use another folder: the repository {other} has this one")));
+                }
+            }
             put_sr(change, sr, self.host, &arguments.text(3), &folder)?;
             let mut record = change.get(sr)?;
             record.name_description = arguments.text(4);
+            (record.physical_size, record.physical_utilisation) = (space.total, space.used);
             change.put(sr, &record)
         })?;
-        self.scan(sr)?;
         Ok(json!(sr.to_string()))
     }
 
@@ -130,8 +139,15 @@ impl Inner {
             if !record.vdis.is_empty() {
                 return Err(Failure::new("SR_NOT_EMPTY", [] as [&str; 0]).with_remedy("destroy its disks first"));
             }
-            if change.get(self.pool)?.default_sr == sr {
+            let pool = change.get(self.pool)?;
+            if pool.default_sr == sr {
                 return Err(codes::not_allowed("it is the default repository", "make another one the default first"));
+            }
+            if pool.suspend_image_sr == sr {
+                return Err(codes::not_allowed(
+                    "it is the repository for the memory of suspended VMs",
+                    "set suspend_image_SR of the pool to another one first",
+                ));
             }
             record.pbds.iter().for_each(|pbd| change.remove(*pbd));
             change.remove_beside(&beside_of(sr, "folder"));
@@ -148,12 +164,10 @@ impl Inner {
             folder = folder_of(change, sr)?;
             Ok(())
         })?;
-        let space = rustix::fs::statvfs(&folder).map_err(|errno| failed("measure", &folder, &errno.into()))?;
-        let bytes = |blocks: u64| i64::try_from(blocks.saturating_mul(space.f_frsize)).unwrap_or(i64::MAX);
+        let space = folder::measure(&folder)?;
         self.objects.change(|change| {
             let mut record = change.get(sr)?;
-            record.physical_size = bytes(space.f_blocks);
-            record.physical_utilisation = bytes(space.f_blocks.saturating_sub(space.f_bfree));
+            (record.physical_size, record.physical_utilisation) = (space.total, space.used);
             change.put(sr, &record)
         })?;
         Ok(Value::Null)
