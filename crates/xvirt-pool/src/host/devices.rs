@@ -213,8 +213,7 @@ impl Inner {
         } else {
             let vif = self.objects.get(Ref::<Vif>::new(uuid))?;
             let position = self.live(vif.vm).and_then(|worker| lock(&worker.nics).get(&uuid).copied());
-            let both = values::limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params, "kbps")?;
-            let limit = xvirt_core::config::NicLimit::none().receive(both).transmit(both);
+            let limit = values::nic_limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params)?;
             position.map(|position| (vif.vm, Json::of(&limit).map(|limit| Request::SetNicLimit { position, limit })))
         };
         let Some((vm, request)) = request else { return Ok(()) };

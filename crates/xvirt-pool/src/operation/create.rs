@@ -60,7 +60,7 @@ pub(crate) fn check(table: &ClassTable, record: &Value) -> Result<(), Failure> {
         }
         "VIF" => {
             let vif = Vif::from_value(record.clone())?;
-            values::limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params, "kbps").map(drop)
+            values::nic_limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params).map(drop)
         }
         "network" => check_network(&Network::from_value(record.clone())?),
         _ => Ok(()),
@@ -149,7 +149,7 @@ pub(crate) fn vif(given: Vif, uuid: Uuid, generated: String, others: &[Vif]) -> 
     if given.mtu != 0 && !MTU.contains(&given.mtu) {
         return Err(codes::invalid_value("MTU", given.mtu, "give 68 to 65535 bytes, or 0 for the network's"));
     }
-    values::limit(&given.qos_algorithm_type, &given.qos_algorithm_params, "kbps")?;
+    values::nic_limit(&given.qos_algorithm_type, &given.qos_algorithm_params)?;
     Ok(Vif {
         uuid: uuid.to_string(),
         device,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
-use xvirt_core::config::{ByteSize, RateLimit};
+use xvirt_core::config::{ByteSize, NicLimit, RateLimit};
 
 use super::{Failure, codes};
 use crate::model::{Network, Vif};
@@ -43,6 +43,22 @@ pub(crate) fn limit(algorithm: &str, parameters: &BTreeMap<String, String>, rate
         };
     }
     Ok(limit)
+}
+
+/// The limits of a network interface: `kbps` of what the guest sends, `xvirt_receive_kbps` of what it receives, and the others
+/// of each.
+///
+/// # Errors
+/// See [`limit`].
+pub(crate) fn nic_limit(algorithm: &str, parameters: &BTreeMap<String, String>) -> Result<NicLimit, Failure> {
+    const SENT: &str = "kbps";
+    const RECEIVED: &str = "xvirt_receive_kbps";
+    let of = |rate: &str, other: &str| {
+        let mut parameters = parameters.clone();
+        parameters.remove(other);
+        limit(algorithm, &parameters, rate)
+    };
+    Ok(NicLimit::none().transmit(of(SENT, RECEIVED)?).receive(of(RECEIVED, SENT)?))
 }
 
 /// The weight and the cap of a control group, from VCPUs_params.
@@ -115,6 +131,10 @@ mod tests {
         let parsed = limit("ratelimit", &parameters("kbps", "8"), "kbps").unwrap();
         assert_eq!(parsed, RateLimit::none().bytes_per_second(ByteSize::new(8192)));
         assert_eq!(limit("", &parameters("kbps", "x"), "").unwrap(), RateLimit::none());
+        let both = [parameters("kbps", "8"), parameters("xvirt_receive_kbps", "16")].into_iter().flatten().collect();
+        let rate = |bytes| RateLimit::none().bytes_per_second(ByteSize::new(bytes));
+        let expected = NicLimit::none().transmit(rate(8192)).receive(rate(16_384));
+        assert_eq!(nic_limit("ratelimit", &both).unwrap(), expected);
         assert_eq!(limit("ratelimit", &parameters("kbps", "8"), "").unwrap_err().code, "VALUE_NOT_SUPPORTED");
         assert_eq!(limit("ratelimit", &parameters("bytes_burst", "0"), "").unwrap_err().code, "INVALID_VALUE");
         assert_eq!(limit("ionice", &BTreeMap::new(), "").unwrap_err().code, "VALUE_NOT_SUPPORTED");

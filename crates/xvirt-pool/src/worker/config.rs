@@ -9,7 +9,7 @@ use xvirt_core::disk::ImageFormat;
 use xvirt_core::net::MacAddress;
 
 use crate::model::{Network, OnCrashBehaviour, Vbd, VbdMode, Vdi, Vif, Vm};
-use crate::operation::values::{generation, in_folder, limit, mtu};
+use crate::operation::values::{generation, in_folder, limit, mtu, nic_limit};
 use crate::operation::{Failure, codes};
 
 /// How many characters a serial number has.
@@ -82,9 +82,9 @@ pub(crate) fn nic(vif: &Vif, network: &Network) -> Result<Nic, Failure> {
     let mac: MacAddress = vif.mac.parse().map_err(|_| {
         Failure::new("MAC_INVALID", [vif.mac.clone()]).with_remedy("write it as 02:00:00:00:00:01, unicast")
     })?;
-    let both = limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params, "kbps")?;
+    let limit = nic_limit(&vif.qos_algorithm_type, &vif.qos_algorithm_params)?;
     let nic = Nic::new_tap().mac(mac).bridge(&network.bridge).mtu(mtu(vif, network));
-    Ok(nic.receive_limit(both).transmit_limit(both))
+    Ok(nic.receive_limit(limit.receive).transmit_limit(limit.transmit))
 }
 
 fn boot(vm: &Vm, has_disk: bool, kernels: &Path) -> Result<Boot, Failure> {

@@ -13,7 +13,7 @@ fn repository(service: &Service) -> Value {
 }
 
 pub fn disk(service: &Service, format: &str) -> Value {
-    let record = json!({ "name_label": "disk", "SR": repository(service), "virtual_size": SIZE, "sm_config": { "format": format } });
+    let record = json!({ "name_label": "disk", "SR": repository(service), "virtual_size": SIZE, "sm_config": { "image-format": format } });
     service.ok("VDI.create", [record])
 }
 

@@ -10,6 +10,7 @@ mod full;
 mod hung;
 mod in_use;
 mod life;
+mod records;
 mod storm;
 mod stranger;
 mod support;

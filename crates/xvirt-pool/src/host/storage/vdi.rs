@@ -14,6 +14,8 @@ use crate::objects::Change;
 use crate::operation::arguments::Arguments;
 use crate::operation::{Failure, codes};
 
+/// The key of `sm_config` that names the format of an image.
+const IMAGE_FORMAT: &str = "image-format";
 /// How many VBDs are removed with their disk: each takes three of the pairs that a transaction can compare.
 const MOST_USERS: usize = 25;
 
@@ -46,10 +48,10 @@ impl Inner {
 
     fn create_vdi(&self, arguments: &Arguments) -> Result<Value, Failure> {
         let given: Vdi = arguments.record(0)?;
-        let format = match given.sm_config.get("format").map_or("raw", String::as_str) {
+        let format = match given.sm_config.get(IMAGE_FORMAT).map_or("raw", String::as_str) {
             "raw" => ImageFormat::Raw,
             "qcow2" => ImageFormat::Qcow2,
-            other => return Err(codes::not_supported("VDI.sm_config", other, "use the format raw or qcow2")),
+            other => return Err(codes::not_supported("VDI.sm_config", other, "use raw or qcow2 as image-format")),
         };
         let size = u64::try_from(given.virtual_size).unwrap_or(0);
         let uuid = Uuid::new_v4();

@@ -37,7 +37,7 @@ pub struct Vdi {
     pub physical_utilisation: i64,
     /// What it is for: `user` and `system` for disks of guests, `suspend` for the memory of a VM.
     pub r#type: enums::VdiType,
-    /// Whether several running VMs may have it: only one that nobody writes may be shared.
+    /// Kept as clients set it; xvirt does not use it.
     pub sharable: bool,
     /// Whether nobody may write it.
     pub read_only: bool,
@@ -45,7 +45,7 @@ pub struct Vdi {
     pub other_config: BTreeMap<String, String>,
     /// Not honoured: always `false`.
     pub storage_lock: bool,
-    /// Its name in its repository.
+    /// The path of its image on the host, which xvirt chooses.
     pub location: String,
     /// Whether it has a record of its own, and is no layer below other disks only.
     pub managed: bool,
@@ -55,7 +55,7 @@ pub struct Vdi {
     pub parent: Ref<super::Vdi>,
     /// Kept as clients set it; xvirt does not use it.
     pub xenstore_data: BTreeMap<String, String>,
-    /// `image-format`: `raw`, `qcow2` or `vhd` (which is only read). Other keys are kept.
+    /// `image-format`: `raw` or `qcow2`; `raw` if it is not given. Other keys are kept.
     pub sm_config: BTreeMap<String, String>,
     /// Whether it is a snapshot of a disk.
     pub is_a_snapshot: bool,
@@ -154,7 +154,7 @@ impl Class for Vdi {
             Field::dynamic("parent", Type::Ref("VDI")).required().lifecycle(Lifecycle::Deprecated),
             Field::dynamic("physical_utilisation", Type::Int).required().honoured(),
             Field::constant("read_only", Type::Bool).required().honoured(),
-            Field::constant("sharable", Type::Bool).required().honoured(),
+            Field::constant("sharable", Type::Bool).required().kept(),
             Field::writable("sm_config", Type::Map(&Type::String, &Type::String), Roles::VM_ADMIN).honoured(),
             Field::dynamic("snapshot_of", Type::Ref("VDI")).honoured(),
             Field::dynamic("snapshot_time", Type::DateTime).honoured(),

@@ -44,8 +44,8 @@ pub struct Vif {
     pub runtime_properties: BTreeMap<String, String>,
     /// `ratelimit` for the limits in qos_algorithm_params, or empty for none.
     pub qos_algorithm_type: String,
-    /// Limits: `kbps`: KiB each second that the guest may send; `xvirt_receive_kbps`: that it may receive. Changed
-    /// while it runs.
+    /// Limits: `kbps`: KiB each second that the guest may send; `xvirt_receive_kbps`: that it may receive; the limits
+    /// that VBDs have count for each direction. Changed while it runs.
     pub qos_algorithm_params: BTreeMap<String, String>,
     /// The values of qos_algorithm_type: `ratelimit`.
     pub qos_supported_algorithms: Vec<String>,
