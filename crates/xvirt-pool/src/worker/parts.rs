@@ -9,7 +9,7 @@ use uuid::Uuid;
 use xvirt_core::config::{Boot, BootFile, Disk, DiskSource};
 use xvirt_core::disk::inspect;
 use xvirt_core::host::Host;
-use xvirt_worker::protocol::{Build, Json, Layer, NewDisk, NewNic, NicBackend, Slot, TakeOver};
+use xvirt_worker::protocol::{Build, Json, Layer, MAX_DESCRIPTORS, NewDisk, NewNic, NicBackend, Slot, TakeOver};
 
 use super::config::{self, Records};
 use super::place::failed;
@@ -60,6 +60,7 @@ impl Parts {
         for disk in &config.disks {
             build.disks.push(layers(disk, &mut files)?);
         }
+        require_passable(&files, config.nics.len())?;
         for (nic, (_, vif, network)) in config.nics.iter_mut().zip(&records.nics) {
             let tap = network::open_tap(vif, network)?;
             nic.backend = xvirt_core::config::NicBackendConfig::Tap(tap.name().to_owned());
@@ -101,6 +102,7 @@ pub(crate) fn new_disk(vbd: &Vbd, vdi: &Vdi) -> Result<(NewDisk, Files), Failure
     let disk = config::disk(vbd, vdi)?;
     let mut files = Files::default();
     let layers = layers(&disk, &mut files)?;
+    require_passable(&files, 0)?;
     Ok((NewDisk { config: json(&disk)?, layers }, files))
 }
 
@@ -112,6 +114,22 @@ pub(crate) fn new_nic(vif: &Vif, network: &Network) -> Result<(NewNic, Files), F
     nic.backend = xvirt_core::config::NicBackendConfig::Tap(tap.name().to_owned());
     let backend = NicBackend::Tap(files.add(network::descriptor(&tap)?));
     Ok((NewNic { config: json(&nic)?, backend }, files))
+}
+
+/// Requires that one message can pass the files to a worker, and those of so many network interfaces and of a saved state.
+fn require_passable(files: &Files, nics: usize) -> Result<(), Failure> {
+    let needed = files.0.len() + nics + 1;
+    if needed <= MAX_DESCRIPTORS {
+        return Ok(());
+    }
+    let what = format!(
+        "the VM needs {needed} open files, and its worker gets {MAX_DESCRIPTORS} at most: each disk takes one, and one more for \
+         each image that it is over"
+    );
+    Err(codes::not_allowed(
+        what,
+        "attach fewer disks, or some that are over fewer images: a clone of a clone is over more",
+    ))
 }
 
 /// Opens the image of a disk and its backing files.
@@ -142,4 +160,22 @@ fn writable(path: &Path, write: bool) -> Result<File, Failure> {
 
 fn json(value: &impl serde::Serialize) -> Result<Json, Failure> {
     Json::of(value).map_err(|error| codes::of_worker(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_files_than_one_message_passes_are_refused_with_the_reason() {
+        let file = File::open("/dev/null").unwrap();
+        let files = |count| Files((0..count).map(|_| file.try_clone().unwrap().into()).collect());
+        require_passable(&files(MAX_DESCRIPTORS - 3), 2).unwrap();
+        let failure = require_passable(&files(MAX_DESCRIPTORS - 2), 2).unwrap_err();
+        assert_eq!(failure.code, "OPERATION_NOT_ALLOWED");
+        assert!(
+            failure.to_string().contains("needs 251 open files") && failure.to_string().contains("250"),
+            "{failure}"
+        );
+    }
 }
