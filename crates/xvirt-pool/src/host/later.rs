@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const ATTEMPTS: u32 = 600;
 
 /// The code of a full store.
-const FULL: &str = "OUT_OF_SPACE";
+pub(crate) const FULL: &str = "OUT_OF_SPACE";
 
 type Made = Box<dyn FnMut(&mut Change<'_>) -> Result<(), Failure> + Send>;
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 use xvirt_worker::protocol::Description;
 
+use super::later::FULL;
 use super::observe::{self, Positions};
 use super::owner::{Owner, Phase};
 use super::plan::{self, Observed, Recovery};
@@ -60,7 +61,8 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
     let store: Arc<dyn Store> = Arc::new(open_store(&options)?);
     let uuid = identity(&options.identity_path())?;
     let objects = super::Objects::new(store, uuid);
-    objects.supersede_earlier()?;
+    // A full store has taken no change of an earlier service that is not in it.
+    unless_full(objects.supersede_earlier())?;
     let report = xvirt_core::host::Host::probe().map_err(|error| codes::of_core(&error))?;
     let pool = objects.all::<Pool>()?.first().map_or_else(|| Ref::new(Uuid::new_v4()), |(pool, _)| *pool);
     let memory = report.memory().total.saturating_sub(options.memory_reserve);
@@ -96,16 +98,32 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
         watchers: Mutex::default(),
         closing: AtomicBool::new(false),
     });
-    inner.describe_host()?;
-    inner.abandon_earlier()?;
-    inner.measure_earlier()?;
+    let described = inner.describe_host();
+    if inner.objects.get(inner.host).is_ok() {
+        unless_full(described)?
+    } else {
+        described?
+    }
+    unless_full(inner.abandon_earlier())?;
+    unless_full(inner.measure_earlier())?;
     let mut restarts: BTreeSet<Ref<Vm>> = inner.adopt()?.into_iter().collect();
-    inner.end_plugs()?;
+    unless_full(inner.end_plugs())?;
     inner.end_tasks()?;
     inner.clean()?;
-    restarts.extend(inner.power_on()?);
+    restarts.extend(inner.power_on().or_else(|failure| unless_full(Err(failure)).map(|()| Vec::new()))?);
     restarts.into_iter().for_each(|vm| inner.start_by_itself(vm));
     Ok(inner)
+}
+
+/// A service begins on a full store too: VMs run, and are shut down.
+fn unless_full(done: Result<(), Failure>) -> Result<(), Failure> {
+    match done {
+        Err(failure) if failure.code == FULL => {
+            tracing::error!(%failure, "the host service begins, and cannot write what has changed");
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 fn open_store(options: &HostOptions) -> Result<SqliteStore, Failure> {
@@ -234,7 +252,12 @@ impl Inner {
                 }
                 continue;
             }
-            self.recover(vm, record, &owner, worker)?;
+            if let Err(failure) = self.recover(vm, record, &owner, worker) {
+                // The others are not worse off for it.
+                tracing::error!(%failure, %vm, "a VM cannot be adopted yet; it is tried again");
+                self.adopt_later(vm);
+                continue;
+            }
             let now: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
             if now.restart && now.phase == Phase::None {
                 restarts.push(vm);
@@ -316,8 +339,9 @@ impl Inner {
             }
             (Recovery::Discard, Ok(Some((worker, _)))) => {
                 // One whose VM has run, or was suspended, ends by itself and says why.
-                if owner.phase != Phase::Running || !worker.wait(Some(PATIENCE)) {
-                    worker.discard();
+                if (owner.phase != Phase::Running || !worker.wait(Some(PATIENCE))) && !worker.discard() {
+                    self.adopt_later(vm);
+                    return Ok(());
                 }
                 let end = self.decided_end(vm, worker.place.end());
                 if owner.phase == Phase::Running && record.power_state != VmPowerState::Suspended {
@@ -414,6 +438,7 @@ impl Inner {
         self.objects.change(|change| {
             let Some(mut record) = change.find(vm)? else { return Ok(()) };
             let mut owner = slot::owner_of(change, vm)?;
+            let before = owner.clone();
             let was_starting = owner.phase != Phase::Running;
             if was_starting {
                 (owner.started, owner.boot) = (now, boot.clone());
@@ -436,7 +461,9 @@ impl Inner {
                 forget_saved_state(change, &mut record)?;
             }
             self.end_operations(change, &mut record, worker.took_over)?;
-            change.put_beside(&Owner::key(vm), &owner)?;
+            if owner != before {
+                change.put_beside(&Owner::key(vm), &owner)?;
+            }
             slot::put(change, vm, &mut record)
         })?;
         if let Err(failure) = worker.place.remove_beside() {
@@ -451,9 +478,16 @@ impl Inner {
     }
 
     fn recover_ended(&self, vm: Ref<Vm>, owner: &Owner, end: &End) -> Result<(), Failure> {
-        self.record_end(vm, owner.epoch, end)?;
+        if self.record_end(vm, owner.epoch, end).is_err() {
+            // It is recorded later. The exit record stays for the next service, in case this one ends before that.
+            return Ok(());
+        }
         self.recover_start(vm)?;
-        self.remove_place(vm.uuid().unwrap_or_default());
+        let now: Owner = self.objects.beside(&Owner::key(vm))?.unwrap_or_default();
+        // Unless somebody has started it meanwhile.
+        if now.epoch == owner.epoch {
+            self.remove_place(vm.uuid().unwrap_or_default());
+        }
         Ok(())
     }
 
@@ -503,11 +537,12 @@ impl Inner {
             if task.resident_on != self.host || task::has_ended(task) {
                 continue;
             }
-            self.objects.change(|change| {
-                let Some(mut task) = change.find(*reference)? else { return Ok(()) };
-                task::end(&mut task, &Err(task::interrupted()), self.now());
-                change.put(*reference, &task)
-            })?;
+            let (reference, now) = (*reference, self.now());
+            let _ = self.later.make(&self.objects, move |change| {
+                let Some(mut task) = change.find(reference)? else { return Ok(()) };
+                task::end(&mut task, &Err(task::interrupted()), now);
+                change.put(reference, &task)
+            });
         }
         self.tasks.remember_ended(tasks.iter().filter_map(|(task, _)| task.uuid()));
         let mut messages = self.objects.all::<Message>()?;

@@ -42,8 +42,10 @@ impl Inner {
         let record = self.begin(running, vm, operation, |change, record| {
             let owner = slot::owner_of(change, vm)?;
             if owner.phase != Phase::None {
-                return Err(codes::internal(format!("another run of the VM has not ended: {owner:?}"))
-                    .with_remedy("wait a moment, and see whether its worker lives"));
+                return Err(codes::not_allowed(
+                    "the last run of the VM has not ended yet",
+                    "wait a moment, and see whether its worker lives",
+                ));
             }
             let owner = owner.claim(host.uuid().unwrap_or_default(), &boot);
             epoch = owner.epoch;
@@ -55,7 +57,7 @@ impl Inner {
             }
             change.put_beside(&Owner::key(vm), &owner)
         })?;
-        let gathered = self.gather(vm, record).and_then(|records| {
+        let gathered = self.require_last_is_over(vm).and_then(|()| self.gather(vm, record)).and_then(|records| {
             self.require_free_disks(&records)?;
             descriptors::require(&records)?;
             Ok(records)
@@ -84,6 +86,18 @@ impl Inner {
                 outcome
             }
         }
+    }
+
+    /// Waits until nothing is left of the last run of a VM, which may have halted only just now.
+    fn require_last_is_over(&self, vm: Ref<Vm>) -> Result<(), Failure> {
+        let Some(last) = vm.uuid().and_then(|uuid| self.worker(uuid)) else { return Ok(()) };
+        let over = last.wait_over(super::END_PATIENCE);
+        over.map(drop).ok_or_else(|| {
+            codes::not_allowed(
+                "the last run of the VM has not ended yet",
+                "try again, and see whether its worker lives",
+            )
+        })
     }
 
     /// Records that a VM runs, and follows its worker.
@@ -173,25 +187,19 @@ impl Inner {
         running.check()?;
         let place = self.places.of(records.uuid);
         let memory = u64::try_from(records.vm.memory_static_max).unwrap_or(0);
-        let worker = self.launcher.make(records.uuid, epoch, memory, &place);
-        let built = worker.and_then(|worker| match self.build(running, &worker, &parts, how) {
-            Ok(description) => Ok((worker, description)),
-            Err(failure) => match has_resumed(&worker, how) {
-                Some(description) => Ok((worker, description)),
-                None => {
-                    worker.discard();
-                    Err(failure)
-                }
-            },
-        });
-        match built {
-            Ok((worker, description)) => {
+        let worker = self.launcher.make(records.uuid, epoch, memory, &place)?;
+        let built = self.build(running, &worker, &parts, how);
+        match built.or_else(|failure| has_resumed(&worker, how).ok_or(failure)) {
+            Ok(description) => {
                 set_positions(&worker, records, &description);
                 self.limit_cpu(records);
                 Ok((worker, description))
             }
             Err(failure) => {
-                self.remove_place(records.uuid);
+                // One that does not end keeps its files, by which the next start finds it.
+                if worker.discard() {
+                    self.remove_place(records.uuid);
+                }
                 Err(failure)
             }
         }

@@ -8,12 +8,13 @@ use uuid::Uuid;
 use xvirt_worker::protocol::Request;
 use xvirt_worker::{Cause, kind};
 
+use super::later::FULL;
 use super::owner::{Owner, Phase};
 use super::start::power_state;
 use super::suspend::forget_saved_state;
 use super::{END_PATIENCE, Inner};
 use crate::model::{Ref, Vm, VmOperations, VmPowerState};
-use crate::operation::{Failure, codes};
+use crate::operation::{Failure, codes, power};
 use crate::sync::lock;
 use crate::task::Running;
 use crate::worker::{End, Worker};
@@ -26,7 +27,11 @@ const LOOK: Duration = Duration::from_secs(20);
 impl Inner {
     /// Powers a VM off, or drops its saved state.
     pub(crate) fn hard_shutdown(&self, running: &Running, vm: Ref<Vm>) -> Result<Value, Failure> {
-        let record = self.begin(running, vm, VmOperations::HardShutdown, |_, _| Ok(()))?;
+        let record = match self.begin(running, vm, VmOperations::HardShutdown, |_, _| Ok(())) {
+            // Power can always be cut. What comes of it is recorded once there is room.
+            Err(failure) if failure.code == FULL => return self.power_off_unrecorded(vm, failure),
+            begun => begun?,
+        };
         let outcome = if record.power_state == VmPowerState::Suspended {
             self.drop_saved_state(&record)
         } else {
@@ -41,6 +46,15 @@ impl Inner {
             Ok(())
         });
         outcome.and_then(|value| recorded.map(|()| value))
+    }
+
+    fn power_off_unrecorded(&self, vm: Ref<Vm>, full: Failure) -> Result<Value, Failure> {
+        let record = self.objects.get(vm)?;
+        power::require(&record, vm, VmOperations::HardShutdown)?;
+        if record.power_state == VmPowerState::Suspended {
+            return Err(full);
+        }
+        self.power_off(vm)
     }
 
     fn power_off(&self, vm: Ref<Vm>) -> Result<Value, Failure> {

@@ -198,8 +198,6 @@ impl Inner {
         let vm = Ref::<Vm>::new(worker.vm);
         let end = self.decided_end(vm, worker.place.end());
         let after = self.record_end(vm, worker.epoch, &end);
-        lock(&self.memory).release(worker.vm);
-        lock(&self.workers).remove(&worker.vm);
         let restarts = match after {
             Ok(after) => {
                 self.remove_place(worker.vm);
@@ -208,7 +206,14 @@ impl Inner {
             // The exit record stays for the next service, in case this one ends before the store has room.
             Err(_) => false,
         };
+        lock(&self.memory).release(worker.vm);
+        // Last, because a start may have begun meanwhile, and waits for it: nothing of the next run is removed.
         worker.set_over(end);
+        let mut workers = lock(&self.workers);
+        if workers.get(&worker.vm).is_some_and(|known| Arc::ptr_eq(known, worker)) {
+            workers.remove(&worker.vm);
+        }
+        drop(workers);
         if restarts {
             self.start_by_itself(vm);
         }

@@ -280,9 +280,15 @@ impl Change<'_> {
         self.put_value(R::TABLE, uuid, &record.to_value()?)
     }
 
-    /// Writes a record as JSON.
+    /// Writes a record as JSON. One that was read and is the same is not written, which needs no room and is no event.
     pub(crate) fn put_value(&mut self, table: &ClassTable, uuid: Uuid, record: &Value) -> Result<(), Failure> {
-        self.put_beside(&record_key(table, uuid), record)
+        let key = record_key(table, uuid);
+        let read = self.read.get(&key).and_then(Option::as_ref);
+        let same = read.is_some_and(|(read, _)| parse::<Value>(&key, read).is_ok_and(|read| read == *record));
+        if same && !self.written.contains_key(&key) {
+            return Ok(());
+        }
+        self.put_beside(&key, record)
     }
 
     /// What is kept under a key beside the records.

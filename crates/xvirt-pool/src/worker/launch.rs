@@ -42,7 +42,7 @@ impl Launcher {
     /// Makes the worker of a VM with this much memory in bytes. It has no VM yet.
     ///
     /// # Errors
-    /// There is one already, or it cannot be made.
+    /// There is one already, which is left alone; or it cannot be made, and nothing is left of it.
     pub(crate) fn make(&self, vm: Uuid, epoch: u64, memory: u64, place: &Place) -> Result<Worker, Failure> {
         place.make()?;
         if Worker::find(vm, epoch, place.clone())?.is_some() {
@@ -52,6 +52,20 @@ impl Launcher {
         if let Ok(groups) = &self.groups {
             groups.require_empty(vm)?;
         }
+        let made = self.make_in(vm, epoch, memory, place);
+        if made.is_err() {
+            if let Err(failure) = place.remove() {
+                tracing::warn!(%failure, %vm, "the folder of a worker cannot be removed");
+            }
+            if let Ok(groups) = &self.groups {
+                groups.remove(vm);
+            }
+        }
+        made
+    }
+
+    /// Makes it in a place that no worker has.
+    fn make_in(&self, vm: Uuid, epoch: u64, memory: u64, place: &Place) -> Result<Worker, Failure> {
         place.remove_socket()?;
         let descriptors =
             Descriptors::new(place.bind()?, place.new_exit_record()?, place.log(&log_of(&self.logs, vm))?);

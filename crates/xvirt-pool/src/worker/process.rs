@@ -225,14 +225,18 @@ impl Worker {
         }
     }
 
-    /// Ends a worker whose VM is not in memory: asks it, and kills it if it does not.
-    pub(crate) fn discard(&self) {
+    /// Ends a worker whose VM is not in memory: asks it, and kills it if it does not. Returns whether it has ended.
+    pub(crate) fn discard(&self) -> bool {
         let asked = self.connect(Some(PATIENCE)).and_then(|(mut connection, _)| connection.call(&Request::End, &[]));
         if asked.is_ok() && self.wait(Some(PATIENCE)) {
-            return;
+            return true;
         }
         self.kill();
-        self.wait(Some(PATIENCE));
+        let ended = self.wait(Some(PATIENCE));
+        if !ended {
+            tracing::error!(vm = %self.vm, "a worker was killed and does not end: see in the kernel's log what it waits for");
+        }
+        ended
     }
 
     /// Whether a failure of a disk may be told now: a guest can cause any number of them.

@@ -17,7 +17,8 @@ fn vms_run_on_while_the_store_is_full_and_what_happened_is_written_later() {
     let vm = service.create("web", &ticking());
     let other = service.create("other", &ticking());
     let ends = service.create("ends", &CommandLine::new([Mode::Echo]));
-    for vm in [&vm, &ends] {
+    let cut = service.create("cut", &ticking());
+    for vm in [&vm, &ends, &cut] {
         service.ok("VM.start", [vm.clone(), json!(false), json!(false)]);
     }
     let mut padded = record("padding", &ticking());
@@ -30,12 +31,19 @@ fn vms_run_on_while_the_store_is_full_and_what_happened_is_written_later() {
     let failure = service.call("VM.start", [other.clone(), json!(false), json!(false)]).unwrap_err();
     assert_eq!(failure.code, "OUT_OF_SPACE");
     assert!(failure.parameters.last().unwrap().contains("running VMs are not affected"), "{failure}");
-    assert_eq!(workers_of(&place.run()).len(), 2);
+    assert_eq!(workers_of(&place.run()).len(), 3);
     // Reads, the guest and its console go on.
     assert_eq!(service.power_state(&vm), "Running");
     let mut console = service.console(&vm);
     let tick = console.tick();
     assert_eq!(console.tick(), tick + 1);
+    // A service begins nevertheless, and power can be cut.
+    drop(service);
+    let small = SqliteOptions { max_size: 512 << 10, ..SqliteOptions::default() };
+    let service = Service(Host::open(place.options().store(small)).unwrap());
+    assert_eq!(service.console(&vm).expect("timer: tick 1\r").matches("tick").count(), 1);
+    service.ok("VM.hard_shutdown", [cut.clone()]);
+    assert_eq!(workers_of(&place.run()).len(), 2);
     // A guest ends meanwhile.
     let mut last = service.console(&ends);
     last.expect("echo: ready");
@@ -44,7 +52,9 @@ fn vms_run_on_while_the_store_is_full_and_what_happened_is_written_later() {
     drop(service);
 
     let service = place.open();
-    service.wait("VM", &ends, "power_state", "Halted");
+    for vm in [&ends, &cut] {
+        service.wait("VM", vm, "power_state", "Halted");
+    }
     assert_eq!(service.power_state(&vm), "Running");
     service.ok("VM.start", [other, json!(false), json!(false)]);
 }
