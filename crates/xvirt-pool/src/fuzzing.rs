@@ -6,7 +6,9 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::Result;
+use crate::model::Class as _;
 use crate::operation::Failure;
+use crate::operation::query::Query;
 use crate::store::{ManualClock, Pair, SimulatedStore, Store};
 use crate::xenapi::json_rpc::{parameters, request};
 use crate::xenapi::method::method;
@@ -39,4 +41,11 @@ pub fn json_rpc(body: &[u8]) -> Vec<u8> {
 /// The value of a parameter in the query of a path.
 pub fn query(query: &str, name: &str) -> Option<String> {
     crate::xenapi::query::parameter(query, name)
+}
+
+/// Which of two VMs an expression means, or what is wrong with it.
+pub fn meant(expression: &str) -> Result<[bool; 2], String> {
+    let query = Query::parse(crate::model::Vm::TABLE, expression)?;
+    let record = |name: &str, vcpus: i64| serde_json::json!({ "name_label": name, "VCPUs_max": vcpus, "tags": ["a", "it's"], "other_config": { "k": "v" } });
+    Ok([query.matches("OpaqueRef:1", &record("web", 4)), query.matches("OpaqueRef:2", &record("", 1))])
 }

@@ -9,6 +9,7 @@ use super::Inner;
 use super::start::Start;
 use crate::model::{Call, Class, ClassTable, Ref, Task, VmOperations, class};
 use crate::operation::arguments::Arguments;
+use crate::operation::query::Query;
 use crate::operation::{Caller, Failure, accessor, codes};
 use crate::task::{self, Running};
 
@@ -92,12 +93,12 @@ impl Inner {
             Call::GetAll => all()?.into_iter().map(|(uuid, _)| reference(uuid)).collect(),
             Call::GetAllRecords => records(all()?),
             Call::GetAllWhere => {
-                let wanted = accessor::filter(&arguments.text(0))?;
-                all()?.into_iter().filter(|(_, record)| wanted(record)).map(|(uuid, _)| reference(uuid)).collect()
+                let meant = meant(table, &arguments.text(0))?;
+                all()?.into_iter().filter(meant).map(|(uuid, _)| reference(uuid)).collect()
             }
             Call::GetAllRecordsWhere => {
-                let wanted = accessor::filter(&arguments.text(0))?;
-                records(all()?.into_iter().filter(|(_, record)| wanted(record)).collect())
+                let meant = meant(table, &arguments.text(0))?;
+                records(all()?.into_iter().filter(meant).collect())
             }
             Call::GetByNameLabel => {
                 let label = arguments.text(0);
@@ -218,6 +219,19 @@ impl Inner {
         let host: Ref<crate::model::Host> = arguments.reference(index)?;
         if host == self.host { Ok(()) } else { Err(codes::handle_invalid("host", host)) }
     }
+}
+
+/// Which objects an expression means.
+#[allow(clippy::type_complexity, reason = "what a filter of a list of records is")]
+fn meant(
+    table: &'static ClassTable,
+    expression: &str,
+) -> Result<impl Fn(&(uuid::Uuid, Value)) -> bool + use<>, Failure> {
+    let query = Query::parse(table, expression).map_err(|what| {
+        let parameters = [expression.to_owned(), what];
+        Failure::new("INVALID_VALUE", parameters).with_remedy("write it as `field \"NAME\" = \"VALUE\"`, or `true`")
+    })?;
+    Ok(move |(uuid, record): &(uuid::Uuid, Value)| query.matches(&Ref::<()>::new(*uuid).to_string(), record))
 }
 
 /// The UUID of the object that a verb is about.

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::Failure;
 use super::arguments::Arguments;
-use super::{Failure, codes};
 use crate::model::{Call, ClassTable, Field};
 
 /// The value of a field.
@@ -56,33 +56,6 @@ pub(crate) fn named(record: &Value, label: &str) -> bool {
     record.get("name_label").and_then(Value::as_str) == Some(label)
 }
 
-/// The expression of `get_all_records_where`. XenServer has a language here, of which every known client uses only `true`
-/// and `field "NAME" = "VALUE"`.
-pub(crate) fn filter(expression: &str) -> Result<impl Fn(&Value) -> bool + use<>, Failure> {
-    let parsed = match expression.trim() {
-        "" | "true" => Some(None),
-        other => parse_equality(other).map(Some),
-    };
-    let wanted = parsed
-        .ok_or_else(|| codes::invalid_value("expr", expression, "use `true`, or `field \"NAME\" = \"VALUE\"`"))?;
-    Ok(move |record: &Value| {
-        wanted.as_ref().is_none_or(|(name, value)| match record.get(name) {
-            Some(Value::String(text)) => text == value,
-            Some(other) => {
-                let text = other.to_string();
-                text == *value
-            }
-            None => false,
-        })
-    })
-}
-
-fn parse_equality(text: &str) -> Option<(String, String)> {
-    let (left, right) = text.strip_prefix("field")?.split_once('=')?;
-    let quoted = |text: &str| Some(text.trim().strip_prefix('"')?.strip_suffix('"')?.to_owned());
-    Some((quoted(left)?, quoted(right)?))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -121,19 +94,5 @@ mod tests {
         let record = &mut Map::new();
         assert_eq!(change("set_PCI_bus", vec![json!("")], record), Ok(false));
         assert_eq!(change("set_PCI_bus", vec![json!("0:1")], record), Err("VALUE_NOT_SUPPORTED".into()));
-    }
-
-    #[test]
-    fn expressions_select_records() {
-        let record = json!({ "name_label": "web", "is_a_template": false });
-        for (expression, expected) in [
-            ("true", true),
-            ("field \"name_label\" = \"web\"", true),
-            ("field \"is_a_template\"=\"true\"", false),
-            ("field \"absent\" = \"\"", false),
-        ] {
-            assert_eq!(filter(expression).unwrap()(&record), expected, "{expression}");
-        }
-        assert_eq!(filter("not (true)").err().unwrap().code, "INVALID_VALUE");
     }
 }

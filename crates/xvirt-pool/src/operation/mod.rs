@@ -1,6 +1,7 @@
 //! XenAPI's verbs: who calls them, how they fail, and who answers them.
 //!
-//! With the feature `host`, also what they mean: `arguments` reads parameters, `accessor` reads and sets fields, `power`
+//! With the feature `host`, also what they mean: `arguments` reads parameters, `accessor` reads and sets fields,
+//! `query` is the language of queries, `power`
 //! says which verb is legal when, `create` makes records of new objects, `values` says what some values mean, `codes` has the failures. All of that takes values
 //! and returns values: no I/O, no clock, no lock.
 
@@ -15,6 +16,8 @@ pub(crate) mod create;
 mod failure;
 #[cfg(feature = "host")]
 pub(crate) mod power;
+#[cfg(any(feature = "host", fuzzing))]
+pub(crate) mod query;
 #[cfg(feature = "host")]
 pub(crate) mod values;
 mod verbs;
