@@ -7,11 +7,11 @@ use xvirt_worker::protocol::Request;
 
 use super::Inner;
 use super::start::Start;
-use crate::model::{Call, Class, ClassTable, Ref, Task, VmOperations, class};
+use crate::model::{Call, ClassTable, Ref, VmOperations, class};
 use crate::operation::arguments::Arguments;
 use crate::operation::query::Query;
-use crate::operation::{Caller, Failure, accessor, codes};
-use crate::task::{self, Running};
+use crate::operation::{Caller, Failure, accessor, answered, codes};
+use crate::task::Running;
 
 /// The verbs of VMs that take as long as a guest does.
 const WAIT_FOR_GUESTS: [&str; 2] = ["clean_shutdown", "clean_reboot"];
@@ -23,21 +23,29 @@ impl Inner {
             Some(plain) => (true, plain),
             None => (false, verb),
         };
+        if verb == "system.listMethods" {
+            return Ok(answered::all().into());
+        }
         let unknown = || Failure::new("MESSAGE_METHOD_UNKNOWN", [verb]).with_remedy("look at the name of the verb");
         let (table, name) =
             plain.split_once('.').and_then(|(table, name)| Some((class(table)?, name))).ok_or_else(unknown)?;
         let call = table.call(name).ok_or_else(unknown)?;
-        let arguments = Arguments::read(plain, table, call, given)?;
         if asynchronous && !matches!(call, Call::Own(_)) {
             return Err(unknown());
         }
+        answered::require(table, name, call)?;
+        let arguments = Arguments::read(plain, table, call, given)?;
         if !matches!(call, Call::Own(_)) {
             return self.access(table, call, &arguments);
+        }
+        if table.name == "event" {
+            // Nothing is done, so it is no task and in no log.
+            return if asynchronous { Err(unknown()) } else { self.own_of_event(caller, name, &arguments) };
         }
         let object = Some(arguments.text(0)).filter(|text| text.starts_with("OpaqueRef:"));
         let running = self.tasks.begin(caller, plain, object, self.host, self.now());
         if !asynchronous {
-            let result = self.own(&running, table, name, &arguments);
+            let result = self.own(caller, &running, table, name, &arguments);
             self.close(&running, &result);
             return result;
         }
@@ -47,8 +55,9 @@ impl Inner {
         let (inner, owned, ended) = (Arc::clone(self), name.to_owned(), Arc::clone(&running));
         let waits = table.name == "VM" && WAIT_FOR_GUESTS.contains(&name)
             || name == "unplug" && matches!(table.name, "VBD" | "VIF");
+        let caller = caller.clone();
         let submitted = self.jobs.submit(waits, move || {
-            let result = running.check().and_then(|()| inner.own(&running, table, &owned, &arguments));
+            let result = running.check().and_then(|()| inner.own(&caller, &running, table, &owned, &arguments));
             inner.close(&running, &result);
         });
         if let Err(failure) = submitted {
@@ -69,16 +78,18 @@ impl Inner {
 
     /// Forgets a task that has ended.
     pub(crate) fn forget(&self, running: &Running) {
-        let old = self.tasks.forget(running);
-        if !old.is_empty()
-            && let Err(failure) = task::remove(&self.objects, &old)
-        {
-            tracing::warn!(%failure, "old tasks cannot be removed");
+        if self.tasks.forget(running) {
+            self.collect_tasks();
         }
     }
 
     /// A verb that a class has because of its fields, or a query.
-    fn access(&self, table: &'static ClassTable, call: Call, arguments: &Arguments) -> Result<Value, Failure> {
+    pub(crate) fn access(
+        &self,
+        table: &'static ClassTable,
+        call: Call,
+        arguments: &Arguments,
+    ) -> Result<Value, Failure> {
         let all = || self.objects.values(table);
         let reference = |uuid| Value::from(Ref::<()>::new(uuid).to_string());
         let records = |records: Vec<(uuid::Uuid, Value)>| {
@@ -129,6 +140,7 @@ impl Inner {
     /// A verb of one object's own.
     fn own(
         self: &Arc<Self>,
+        caller: &Caller,
         running: &Running,
         table: &'static ClassTable,
         name: &str,
@@ -138,11 +150,11 @@ impl Inner {
             "VM" => self.own_of_vm(running, name, arguments),
             "VBD" => self.own_of_vbd(running, name, arguments),
             "VIF" => self.own_of_vif(running, name, arguments),
-            "VDI" => self.own_of_vdi(name, arguments),
+            "VDI" => self.own_of_vdi(running, name, arguments),
             "SR" => self.own_of_sr(name, arguments),
             "network" => self.own_of_network(name, arguments),
             "host" => self.own_of_host(name, arguments),
-            "task" => self.own_of_task(name, arguments),
+            "task" => self.own_of_task(caller, name, arguments),
             "message" => self.own_of_message(table, name, arguments),
             _ => Err(codes::not_implemented(&format!("{}.{name}", table.name))),
         }
@@ -153,6 +165,9 @@ impl Inner {
             return self.create_vm(arguments);
         }
         let vm = arguments.reference(0)?;
+        if let Some(advice) = self.advise(vm, name, arguments) {
+            return advice;
+        }
         match name {
             "start" => self.start(running, vm, Start { paused: arguments.truth(1), resumes: false }),
             "start_on" => {
@@ -175,43 +190,8 @@ impl Inner {
             "clone" => self.clone_vm(running, vm, &arguments.text(1)),
             "provision" => self.provision(vm),
             "destroy" => self.destroy_vm(running, vm),
+            "set_is_default_template" => self.set_is_default_template(vm, arguments.truth(1)),
             _ => self.set_of_vm(vm, name, arguments),
-        }
-    }
-
-    /// The queries of messages, which are verbs of their own in XenAPI.
-    fn own_of_message(&self, table: &'static ClassTable, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
-        let call = match name {
-            "destroy" => return self.destroy_message(arguments),
-            "get_all" => Call::GetAll,
-            "get_all_records" => Call::GetAllRecords,
-            "get_all_records_where" => Call::GetAllRecordsWhere,
-            "get_record" => Call::GetRecord,
-            "get_by_uuid" => Call::GetByUuid,
-            _ => return Err(codes::not_implemented(&format!("message.{name}"))),
-        };
-        self.access(table, call, arguments)
-    }
-
-    fn own_of_task(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
-        let task: Ref<Task> = arguments.reference(0)?;
-        match name {
-            "cancel" => {
-                let record = self.objects.get(task)?;
-                if task::has_ended(&record) || !self.tasks.cancel(task) {
-                    return Err(codes::not_allowed("the task has ended", "nothing: look at its status"));
-                }
-                Ok(Value::Null)
-            }
-            "destroy" => {
-                self.objects.get(task)?;
-                task::remove(&self.objects, &[task])?;
-                Ok(Value::Null)
-            }
-            "set_other_config" | "add_to_other_config" | "remove_from_other_config" => {
-                self.set_map(Task::TABLE, name, "other_config", arguments)
-            }
-            _ => Err(codes::not_implemented(&format!("task.{name}"))),
         }
     }
 

@@ -10,7 +10,9 @@ use super::records::{forget_vbd, forget_vif};
 use super::stop::milliseconds;
 use super::{END_PATIENCE, Inner, observe, slot};
 use crate::host::storage::{in_use, will_write};
-use crate::model::{ClassTable, Network, Ref, Vbd, VbdMode, Vif, Vm, VmOperations, VmPowerState};
+use crate::model::{
+    ClassTable, Network, Ref, Vbd, VbdMode, VbdOperations, Vif, VifOperations, Vm, VmOperations, VmPowerState,
+};
 use crate::operation::arguments::Arguments;
 use crate::operation::values;
 use crate::operation::{Failure, codes, create, power};
@@ -44,7 +46,9 @@ impl Inner {
                 Ok(Value::Null)
             }
             "plug" => self.plug_vbd(running, vbd, &record),
-            "unplug" | "unplug_force" => self.unplug_vbd(vbd, &record),
+            "unplug" | "unplug_force" => {
+                self.occupy(running, vbd, VbdOperations::Unplug, || self.unplug_vbd(vbd, &record))
+            }
             "set_mode" => {
                 let mode: VbdMode = serde_json::from_value(arguments.value(1)).unwrap_or(VbdMode::Rw);
                 self.objects.change(|change| {
@@ -147,7 +151,9 @@ impl Inner {
                 Ok(Value::Null)
             }
             "plug" => self.plug_vif(running, vif, &record),
-            "unplug" | "unplug_force" => self.unplug_vif(vif, &record),
+            "unplug" | "unplug_force" => {
+                self.occupy(running, vif, VifOperations::Unplug, || self.unplug_vif(vif, &record))
+            }
             _ => Err(codes::not_implemented(&format!("VIF.{name}"))),
         }
     }

@@ -3,21 +3,27 @@
 //! `options` says where things are; `open` begins a service: it adopts the workers that it finds, ends what an earlier
 //! service left undone, and starts what should run. `calls` takes verbs apart and carries them out, with `jobs` for those
 //! that nobody waits for. `start`, `stop`, `suspend` and `devices` are the verbs of VMs that take a while, `records` those
-//! that are done with one transaction, of which `setters` checks what the setters of fields require of other objects.
-//! `attach` says which devices a VM has. `upgrade` moves a VM to a new worker, and `settle` decides which of the two has it.
-//! `watch` follows each worker to its end. `storage` has the images of disks. `slot` is the begin and end of an operation
-//! in the store, `later` what waits for a store that is full. `plan`, `owner` and `observe` decide and know nothing of the
-//! world. `memory` and `descriptors` are what the VMs take of it.
+//! that are done with one transaction, of which `setters` checks what the setters of fields require of other objects;
+//! `events`, `tasks`, `messages` and `advice` are those of which nothing in the world changes. `attach` says which devices a
+//! VM has. `upgrade` moves a VM to a new worker, and `settle` decides which of the two has it. `machine` says what the host
+//! is. `watch` follows each worker to its end. `storage` has the images of disks. `slot` is the begin and end of an operation
+//! on a VM in the store, `occupied` of one on a device or a disk, `later` what waits for a store that is full. `plan`,
+//! `owner` and `observe` decide and know nothing of the world. `memory` and `descriptors` are what the VMs take of it.
 
+mod advice;
 mod attach;
 mod calls;
 mod clock;
 mod descriptors;
 mod devices;
+mod events;
 mod jobs;
 mod later;
+mod machine;
 mod memory;
+mod messages;
 mod observe;
+mod occupied;
 mod open;
 mod options;
 mod owner;
@@ -30,6 +36,7 @@ mod start;
 mod stop;
 mod storage;
 mod suspend;
+mod tasks;
 mod upgrade;
 mod watch;
 
@@ -50,6 +57,7 @@ pub use clock::ManualHostClock;
 pub use clock::{HostClock, SystemHostClock};
 pub use options::HostOptions;
 
+pub(crate) use self::events::{Events, name_of};
 use self::jobs::Jobs;
 use self::later::Later;
 use self::memory::Ledger;
@@ -72,7 +80,7 @@ use crate::worker::{Places, Worker};
 /// All calls block, and may be made from several threads at once.
 pub struct Host {
     inner: Arc<Inner>,
-    maintenance: Option<JoinHandle<()>>,
+    maintenance: Vec<JoinHandle<()>>,
 }
 
 /// What the threads of a host share.
@@ -85,6 +93,7 @@ pub(crate) struct Inner {
     pub(crate) boot: String,
     pub(crate) report: xvirt_core::host::Host,
     pub(crate) objects: Objects,
+    pub(crate) events: Events,
     pub(crate) tasks: Tasks,
     pub(crate) messages: Messages,
     pub(crate) launcher: Launcher,
@@ -106,10 +115,28 @@ impl Host {
     /// Another service uses the state; a folder or the state cannot be used. No VM is touched then.
     pub fn open(options: HostOptions) -> Result<Self, Failure> {
         let inner = open::open(options)?;
-        let maintained = Arc::clone(&inner);
-        let maintenance = std::thread::Builder::new().name("later".to_owned()).spawn(move || maintained.later_loop());
-        let maintenance = maintenance.map_err(|error| codes::internal(format!("cannot start a thread: {error}")))?;
-        Ok(Self { inner, maintenance: Some(maintenance) })
+        let mut host = Self { inner: Arc::clone(&inner), maintenance: Vec::new() };
+        let (followed, maintained) = (Arc::clone(&inner), inner);
+        host.maintain("later", move || maintained.later_loop())?;
+        host.maintain("events", move || followed.events.feed.run(tasks::COLLECT, || followed.collect_tasks()))?;
+        Ok(host)
+    }
+
+    /// Starts a thread that ends when the host is closed.
+    fn maintain(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK).spawn(run);
+        self.maintenance.push(thread.map_err(|error| codes::internal(format!("cannot start a thread: {error}")))?);
+        Ok(())
+    }
+
+    /// Ends all waits for events, now and later, with an error: for when the service ends.
+    pub fn end_waits(&self) {
+        self.inner.events.feed.close();
+    }
+
+    /// Forgets what a caller has registered for, and ends its waits with `SESSION_INVALID`: for when its session ends.
+    pub fn forget_caller(&self, caller: &Caller) {
+        self.inner.events.leave(&name_of(caller));
     }
 
     /// The reference of this host.
@@ -190,7 +217,8 @@ impl Drop for Host {
         workers.iter().for_each(|worker| worker.give_up_watch());
         let watchers = std::mem::take(&mut *lock(&inner.watchers));
         inner.later.close();
-        for thread in watchers.into_iter().chain(self.maintenance.take()) {
+        inner.events.feed.close();
+        for thread in watchers.into_iter().chain(std::mem::take(&mut self.maintenance)) {
             // A thread that panicked has said so.
             let _ = thread.join();
         }
@@ -212,5 +240,7 @@ impl fmt::Debug for Inner {
     }
 }
 
+/// The stack of a thread of the service.
+const STACK: usize = 512 << 10;
 /// How long a worker may take to end once its VM is off.
 pub(crate) const END_PATIENCE: Duration = Duration::from_secs(60);

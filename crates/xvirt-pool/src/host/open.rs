@@ -60,7 +60,8 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
     }
     let store: Arc<dyn Store> = Arc::new(open_store(&options)?);
     let uuid = identity(&options.identity_path())?;
-    let objects = super::Objects::new(store, uuid);
+    let events = super::Events::new(crate::event::Feed::new(Arc::clone(&store)));
+    let objects = super::Objects::new(store, uuid, Arc::clone(&options.clock));
     // A full store has taken no change of an earlier service that is not in it.
     unless_full(objects.supersede_earlier())?;
     let report = xvirt_core::host::Host::probe().map_err(|error| codes::of_core(&error))?;
@@ -86,6 +87,7 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
         boot,
         report,
         objects,
+        events,
         tasks: Tasks::default(),
         messages: Messages::default(),
         launcher,
@@ -109,6 +111,8 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
     let mut restarts: BTreeSet<Ref<Vm>> = inner.adopt()?.into_iter().collect();
     unless_full(inner.end_plugs())?;
     inner.end_tasks()?;
+    unless_full(inner.end_occupations())?;
+    unless_full(inner.describe_machine())?;
     inner.clean()?;
     restarts.extend(inner.power_on().or_else(|failure| unless_full(Err(failure)).map(|()| Vec::new()))?);
     restarts.into_iter().for_each(|vm| inner.start_by_itself(vm));
@@ -194,7 +198,6 @@ impl Inner {
             });
             host.hostname.clone_from(&name);
             host.enabled = true;
-            host.software_version.insert("xvirt".to_owned(), env!("CARGO_PKG_VERSION").to_owned());
             if host.metrics.is_null() {
                 host.metrics = Ref::new(metrics);
             }
@@ -531,20 +534,18 @@ impl Inner {
 
     /// Ends all other tasks of earlier services.
     fn end_tasks(&self) -> Result<(), Failure> {
-        let mut tasks = self.objects.all::<Task>()?;
-        tasks.sort_by_key(|(_, task)| task.created);
-        for (reference, task) in &tasks {
-            if task.resident_on != self.host || task::has_ended(task) {
+        for (reference, task) in self.objects.all::<Task>()? {
+            if task.resident_on != self.host || task::has_ended(&task) {
                 continue;
             }
-            let (reference, now) = (*reference, self.now());
+            let now = self.now();
             let _ = self.later.make(&self.objects, move |change| {
                 let Some(mut task) = change.find(reference)? else { return Ok(()) };
                 task::end(&mut task, &Err(task::interrupted()), now);
                 change.put(reference, &task)
             });
         }
-        self.tasks.remember_ended(tasks.iter().filter_map(|(task, _)| task.uuid()));
+        self.collect_tasks();
         let mut messages = self.objects.all::<Message>()?;
         messages.sort_by_key(|(_, message)| message.timestamp);
         self.messages.remember(messages.iter().filter_map(|(message, _)| message.uuid()));

@@ -8,7 +8,7 @@ use super::calls::uuid_of;
 use super::owner::Owner;
 use super::{Inner, setters, slot};
 use crate::model::{
-    Call, Class, ClassTable, Host, Message, Network, Record, Ref, Vbd, Vdi, Vif, Vm, VmOperations, VmPowerState,
+    Call, Class, ClassTable, Host, Network, Record, Ref, Vbd, Vdi, Vif, Vm, VmOperations, VmPowerState,
 };
 use crate::objects::Change;
 use crate::operation::arguments::{Arguments, require_small};
@@ -57,6 +57,10 @@ impl Inner {
     /// `VM.destroy`: with its VBDs and VIFs, but not with its disks, as XenServer has it.
     pub(crate) fn destroy_vm(&self, running: &Running, vm: Ref<Vm>) -> Result<Value, Failure> {
         let record = self.objects.get(vm)?;
+        if record.is_default_template {
+            return Err(Failure::new("VM_CANNOT_DELETE_DEFAULT_TEMPLATE", [vm.to_string()])
+                .with_remedy("call VM.set_is_default_template with false first"));
+        }
         if record.vbds.len() + record.vifs.len() <= FORGOTTEN_AT_ONCE {
             self.objects.change(|change| {
                 power::require(&change.get(vm)?, vm, VmOperations::Destroy)?;
@@ -248,6 +252,9 @@ impl Inner {
 
     /// The verbs of hosts.
     pub(crate) fn own_of_host(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+        if name == "list_methods" {
+            return Ok(crate::operation::answered::all().into());
+        }
         let host: Ref<Host> = arguments.reference(0)?;
         if host != self.host {
             return Err(codes::handle_invalid("host", host));
@@ -255,20 +262,10 @@ impl Inner {
         let free = || i64::try_from(lock(&self.memory).available()).unwrap_or(i64::MAX);
         match name {
             "compute_free_memory" => Ok(json!(free())),
-            "get_servertime" => Ok(json!(self.now().to_string())),
+            // The host's own time is in UTC, too.
+            "get_servertime" | "get_server_localtime" => Ok(json!(self.now().to_string())),
             _ => Err(codes::not_implemented(&format!("host.{name}"))),
         }
-    }
-
-    /// `message.destroy`.
-    pub(crate) fn destroy_message(&self, arguments: &Arguments) -> Result<Value, Failure> {
-        let message: Ref<Message> = arguments.reference(0)?;
-        self.objects.change(|change| {
-            change.get(message)?;
-            change.remove(message);
-            Ok(())
-        })?;
-        Ok(Value::Null)
     }
 }
 

@@ -325,10 +325,11 @@ pub(crate) fn set_running(
     record.memory_overhead = values::overhead(record.memory_static_max);
     record.requires_reboot = false;
     if record.consoles.is_empty() {
+        let address = change.find(host)?.map(|host| host.address).unwrap_or_default();
         let object = Console {
             uuid: console.to_string(),
             protocol: ConsoleProtocol::Vt100,
-            location: format!("/console?uuid={console}"),
+            location: format!("https://{address}/console?uuid={console}"),
             vm,
             ..Console::default()
         };

@@ -1,6 +1,9 @@
 //! The objects of the pool in the store: reading them, and changing several at once.
 //!
-//! The record of an object is at `/CLASS/UUID/record`; what xvirt keeps beside it is next to that.
+//! The record of an object is at `/CLASS/UUID/record`; what xvirt keeps beside it is next to that. `derived` writes what
+//! follows from a change.
+
+mod derived;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,10 +15,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::model::{Class, ClassTable, Record, Ref};
+use crate::host::HostClock;
+use crate::model::{Class, ClassTable, DateTime, Record, Ref};
 use crate::operation::{Failure, codes};
 use crate::store::{Compare, Decision, Operation, Outcome, Revision, Store, Transaction};
 use crate::sync::lock;
+
+pub(crate) use derived::companion;
 
 /// How many pairs a page has.
 const PAGE: usize = 500;
@@ -31,8 +37,11 @@ const GUARDS: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Objects {
     store: Arc<dyn Store>,
+    clock: Arc<dyn HostClock>,
     guards: Vec<Guard>,
     next_guard: AtomicUsize,
+    /// Held by who decides anew, so that many who change the same record do not disturb each other again and again.
+    contended: Mutex<()>,
 }
 
 /// A pair that only this service writes, once with each change. After an unknown outcome it decides whether the change was
@@ -48,10 +57,16 @@ struct Guard {
 type Found = Option<(Vec<u8>, Revision)>;
 
 impl Objects {
-    /// The objects in `store`, as the host with this UUID changes them.
-    pub(crate) fn new(store: Arc<dyn Store>, host: Uuid) -> Self {
+    /// The objects in `store`, as the host with this UUID and this clock changes them.
+    pub(crate) fn new(store: Arc<dyn Store>, host: Uuid, clock: Arc<dyn HostClock>) -> Self {
         let guard = |number| Guard { key: format!("/host/{host}/guard/{number}"), revision: Mutex::default() };
-        Self { store, guards: (0..GUARDS).map(guard).collect(), next_guard: AtomicUsize::new(0) }
+        let guards = (0..GUARDS).map(guard).collect();
+        Self { store, clock, guards, next_guard: AtomicUsize::new(0), contended: Mutex::default() }
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     /// The record of an object.
@@ -70,6 +85,12 @@ impl Objects {
         pair.map(|pair| parse(&pair.key, &pair.value)).transpose()
     }
 
+    /// The record that an object had at a revision, as JSON.
+    pub(crate) fn value_at(&self, table: &ClassTable, uuid: Uuid, at: Revision) -> Result<Option<Value>, Failure> {
+        let pair = self.store.get(&record_key(table, uuid), Some(at))?;
+        pair.map(|pair| parse(&pair.key, &pair.value)).transpose()
+    }
+
     /// What is kept under a key beside the records.
     pub(crate) fn beside<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Failure> {
         let pair = self.store.get(key, None)?;
@@ -84,14 +105,19 @@ impl Objects {
 
     /// The records of all objects of a class as JSON, read at one revision.
     pub(crate) fn values(&self, table: &ClassTable) -> Result<Vec<(Uuid, Value)>, Failure> {
+        self.values_at(table, None)
+    }
+
+    /// The records that the objects of a class have now, or had at a revision.
+    pub(crate) fn values_at(&self, table: &ClassTable, at: Option<Revision>) -> Result<Vec<(Uuid, Value)>, Failure> {
         let prefix = folder(table);
         let uuid = |key: &str| Uuid::try_parse(key.strip_prefix(&prefix)?.strip_suffix("/record")?).ok();
-        self.range(&prefix, uuid)
+        self.range(&prefix, uuid, at)
     }
 
     /// What is kept in a folder beside the records.
     pub(crate) fn besides<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<(String, T)>, Failure> {
-        self.range(prefix, |key| Some(key.to_owned()))
+        self.range(prefix, |key| Some(key.to_owned()), None)
     }
 
     /// The values of a folder whose keys have a name, read at one revision.
@@ -99,8 +125,9 @@ impl Objects {
         &self,
         prefix: &str,
         name: impl Fn(&str) -> Option<N>,
+        mut at: Option<Revision>,
     ) -> Result<Vec<(N, T)>, Failure> {
-        let (mut from, mut at, mut found) = (None, None, Vec::new());
+        let (mut from, mut found) = (None, Vec::new());
         loop {
             let page = self.store.range(prefix, from.as_deref(), PAGE, at)?;
             for pair in &page.pairs {
@@ -125,9 +152,15 @@ impl Objects {
         &self,
         mut decide: impl FnMut(&mut Change<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        for _ in 0..ATTEMPTS {
+        let now = DateTime::from_unix(self.clock.unix()).unwrap_or_default();
+        let mut turn = None;
+        for attempt in 0..ATTEMPTS {
+            if attempt > 0 && turn.is_none() {
+                turn = Some(lock(&self.contended));
+            }
             let mut change = Change { store: &*self.store, read: BTreeMap::new(), written: BTreeMap::new() };
-            let decided = match decide(&mut change) {
+            let decided = decide(&mut change).and_then(|decided| change.derive(now).map(|()| decided));
+            let decided = match decided {
                 Ok(decided) => decided,
                 // Somebody may have changed one thing before and another after it was read.
                 Err(_) if change.is_stale()? => continue,
@@ -296,14 +329,20 @@ impl Change<'_> {
         if let Some(written) = self.written.get(key) {
             return written.as_ref().map(|value| parse(key, value)).transpose();
         }
-        if !self.read.contains_key(key) {
-            let found = self.store.get(key, None)?.map(|pair| (pair.value, pair.mod_revision));
-            self.read.insert(key.to_owned(), found);
-        }
+        self.read(key)?;
         match self.read.get(key) {
             Some(Some((value, _))) => parse(key, value).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Reads a key, unless it was read before.
+    fn read(&mut self, key: &str) -> Result<(), Failure> {
+        if !self.read.contains_key(key) {
+            let found = self.store.get(key, None)?.map(|pair| (pair.value, pair.mod_revision));
+            self.read.insert(key.to_owned(), found);
+        }
+        Ok(())
     }
 
     /// Writes something beside the records.

@@ -1,14 +1,19 @@
 //! Changes over a store that often does not say whether it has committed.
 
 use super::*;
+use crate::host::SystemHostClock;
 use crate::model::Vm;
 use crate::store::{Faults, ManualClock, SimulatedStore};
+
+fn objects(store: &Arc<dyn Store>) -> Objects {
+    Objects::new(Arc::clone(store), Uuid::new_v4(), Arc::new(SystemHostClock))
+}
 
 #[test]
 fn each_change_is_made_once_though_the_store_often_says_nothing() {
     for seed in 0..20 {
         let store = Arc::new(SimulatedStore::new(seed, Arc::new(ManualClock::default())));
-        let objects = Objects::new(Arc::clone(&store) as Arc<dyn Store>, Uuid::new_v4());
+        let objects = objects(&(Arc::clone(&store) as Arc<dyn Store>));
         let vm = Ref::<Vm>::new(Uuid::new_v4());
         objects.change(|change| change.put(vm, &Vm::default())).unwrap();
         store.set_faults(Faults { unknown: 300, ..Faults::default() });
@@ -29,7 +34,7 @@ fn each_change_is_made_once_though_the_store_often_says_nothing() {
 #[test]
 fn what_was_read_and_has_changed_is_decided_anew() {
     let store: Arc<dyn Store> = Arc::new(SimulatedStore::new(1, Arc::new(ManualClock::default())));
-    let (ours, others) = (Objects::new(Arc::clone(&store), Uuid::new_v4()), Objects::new(store, Uuid::new_v4()));
+    let (ours, others) = (objects(&store), objects(&store));
     let vm = Ref::<Vm>::new(Uuid::new_v4());
     let mut decisions = 0;
     ours.change(|change| {
@@ -48,7 +53,7 @@ fn what_was_read_and_has_changed_is_decided_anew() {
 #[test]
 fn a_refusal_from_two_moments_is_decided_anew() {
     let store: Arc<dyn Store> = Arc::new(SimulatedStore::new(1, Arc::new(ManualClock::default())));
-    let (ours, others) = (Objects::new(Arc::clone(&store), Uuid::new_v4()), Objects::new(store, Uuid::new_v4()));
+    let (ours, others) = (objects(&store), objects(&store));
     let (one, two) = (Ref::<Vm>::new(Uuid::new_v4()), Ref::<Vm>::new(Uuid::new_v4()));
     // Both are always changed together.
     let both = |version: i64| {

@@ -180,6 +180,11 @@ pub(crate) fn place_of_vbd(wanted: &str, others: &[Vbd]) -> Result<(String, Stri
     Ok((userdevice, device))
 }
 
+/// The places that another device can have.
+pub(crate) fn free_places(taken: &[String]) -> Vec<String> {
+    (0..=MOST_DEVICES).map(|number| number.to_string()).filter(|place| !taken.contains(place)).collect()
+}
+
 /// The place of a device: the one that is asked for, or the first free one.
 fn place(wanted: &str, taken: &[&str], field: &str) -> Result<String, Failure> {
     let places = 0..=MOST_DEVICES;

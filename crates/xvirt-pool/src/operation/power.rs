@@ -7,10 +7,11 @@ use VmOperations as Op;
 use VmPowerState::{Halted, Paused, Running, Suspended};
 
 /// The verbs that are told to clients as allowed, with the power states that they need.
-const RULES: [(VmOperations, &[VmPowerState]); 16] = [
+const RULES: [(VmOperations, &[VmPowerState]); 19] = [
     (Op::Start, &[Halted]),
     (Op::StartOn, &[Halted]),
     (Op::Resume, &[Suspended]),
+    (Op::ResumeOn, &[Suspended]),
     (Op::CleanShutdown, &[Running]),
     (Op::HardShutdown, &[Running, Paused, Suspended]),
     (Op::CleanReboot, &[Running]),
@@ -19,11 +20,13 @@ const RULES: [(VmOperations, &[VmPowerState]); 16] = [
     (Op::Unpause, &[Paused]),
     (Op::Suspend, &[Running]),
     (Op::Clone, &[Halted]),
-    (Op::Copy, &[Halted]),
-    (Op::Snapshot, &[Halted]),
     (Op::Provision, &[Halted]),
     (Op::Destroy, &[Halted]),
     (Op::MakeIntoTemplate, &[Halted]),
+    (Op::ChangingDynamicRange, &[Halted, Running]),
+    (Op::ChangingStaticRange, &[Halted]),
+    (Op::ChangingMemoryLimits, &[Halted]),
+    (Op::ChangingVcpus, &[Halted]),
 ];
 
 /// What xvirt's own verbs are told as: the replacement of a worker is a migration from a host to itself. They are not told
@@ -31,7 +34,15 @@ const RULES: [(VmOperations, &[VmPowerState]); 16] = [
 const OWN_RULES: [(VmOperations, &[VmPowerState]); 1] = [(Op::PoolMigrate, &[Running])];
 
 /// What a template can do.
-const OF_TEMPLATES: [VmOperations; 4] = [Op::Clone, Op::Copy, Op::Provision, Op::Destroy];
+const OF_TEMPLATES: [VmOperations; 7] = [
+    Op::Clone,
+    Op::Provision,
+    Op::Destroy,
+    Op::ChangingDynamicRange,
+    Op::ChangingStaticRange,
+    Op::ChangingMemoryLimits,
+    Op::ChangingVcpus,
+];
 
 /// Checks that a verb may begin.
 ///

@@ -1,25 +1,31 @@
 //! Tasks: what goes on, and what came of it. They are in the store, so they outlive the service; what is here is what
 //! only a service that carries one out needs, to cancel it.
 
-use std::collections::{BTreeMap, VecDeque};
+mod result;
+
+use std::collections::BTreeMap;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::host::name_of;
 use crate::model::{DateTime, Host, Ref, Task, TaskAllowedOperations, TaskStatusType};
 use crate::objects::{Change, Objects, beside_of};
 use crate::operation::{Caller, Failure, codes};
 use crate::sync::lock;
 
-/// How many ended tasks are kept.
-const KEPT: usize = 500;
-/// How many are removed at once when there are more.
-const REMOVED_AT_ONCE: usize = 40;
+/// How many ended tasks are kept, and for how many seconds, as XenServer has it.
+const KEPT: usize = 200;
+const KEPT_SECONDS: i64 = 65 * 60;
+/// For how many seconds one is kept in any case, so that its end is seen.
+const SEEN_SECONDS: i64 = 30;
+/// How many more there may be before they are collected, and how many are removed at once.
+pub(crate) const REMOVED_AT_ONCE: usize = 30;
 
 /// Who asked for a task, kept beside its record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +42,8 @@ pub(crate) struct Origin {
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     running: Mutex<BTreeMap<Uuid, Arc<Running>>>,
-    ended: Mutex<VecDeque<Uuid>>,
+    /// How many tasks of this service have ended.
+    ended: AtomicUsize,
 }
 
 /// A task that this service carries out.
@@ -65,10 +72,9 @@ impl Tasks {
         now: DateTime,
     ) -> Arc<Running> {
         let uuid = Uuid::new_v4();
-        let Caller::Local { uid } = caller;
         let running = Arc::new(Running {
             task: Ref::new(uuid),
-            origin: Origin { verb: verb.to_owned(), caller: format!("uid {uid}"), object },
+            origin: Origin { verb: verb.to_owned(), caller: name_of(caller), object },
             host,
             created: now,
             cancelled: AtomicBool::new(false),
@@ -80,24 +86,19 @@ impl Tasks {
         running
     }
 
-    /// Forgets a task that has ended, and returns those that are to be removed because there are too many.
-    pub(crate) fn forget(&self, running: &Running) -> Vec<Ref<Task>> {
-        let uuid = running.task.uuid().unwrap_or_default();
-        lock(&self.running).remove(&uuid);
+    /// Forgets a task that has ended. Returns whether so many have ended that they are to be collected.
+    pub(crate) fn forget(&self, running: &Running) -> bool {
+        lock(&self.running).remove(&running.task.uuid().unwrap_or_default());
         if !running.recorded.load(Ordering::SeqCst) {
-            return Vec::new();
+            return false;
         }
-        let mut ended = lock(&self.ended);
-        ended.push_back(uuid);
-        if ended.len() < KEPT + REMOVED_AT_ONCE {
-            return Vec::new();
-        }
-        ended.drain(..REMOVED_AT_ONCE).map(Ref::new).collect()
+        let ended = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
+        ended.is_multiple_of(REMOVED_AT_ONCE)
     }
 
-    /// Remembers the tasks that ended before this service began, oldest first.
-    pub(crate) fn remember_ended(&self, tasks: impl IntoIterator<Item = Uuid>) {
-        lock(&self.ended).extend(tasks);
+    /// Whether this service carries out a task.
+    pub(crate) fn carries_out(&self, task: Ref<Task>) -> bool {
+        task.uuid().is_some_and(|uuid| lock(&self.running).contains_key(&uuid))
     }
 
     /// Cancels a task that this service carries out.
@@ -251,8 +252,7 @@ pub(crate) fn end(task: &mut Task, outcome: &Result<Value, Failure>, now: DateTi
         Ok(Value::Null) => task.status = TaskStatusType::Success,
         Ok(value) => {
             task.status = TaskStatusType::Success;
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            task.result = format!("<value>{}</value>", escaped(&text));
+            task.result = result::text(value);
         }
         Err(failure) => {
             let cancelled = failure.code == "TASK_CANCELLED";
@@ -262,19 +262,40 @@ pub(crate) fn end(task: &mut Task, outcome: &Result<Value, Failure>, now: DateTi
     }
 }
 
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
 /// Removes tasks that have ended.
 pub(crate) fn remove(objects: &Objects, tasks: &[Ref<Task>]) -> Result<(), Failure> {
     objects.change(|change| {
         for task in tasks {
             change.remove(*task);
-            change.remove_beside(&beside_of(*task, "origin"));
+            remove_beside(change, *task);
         }
         Ok(())
     })
+}
+
+/// Removes what is kept beside a task.
+pub(crate) fn remove_beside(change: &mut Change<'_>, task: Ref<Task>) {
+    change.remove_beside(&beside_of(task, "origin"));
+    change.remove_beside(&unwanted_key(task));
+}
+
+/// Where it is kept that a task is to be removed after its end.
+pub(crate) fn unwanted_key(task: Ref<Task>) -> String {
+    beside_of(task, "unwanted")
+}
+
+/// Which of the tasks that have ended, at these times, are removed now; `true` says that nobody wants one.
+pub(crate) fn to_collect(mut ended: Vec<(Ref<Task>, DateTime, bool)>, now: DateTime) -> Vec<Ref<Task>> {
+    ended.sort_by_key(|(_, finished, _)| *finished);
+    let too_many = ended.len().saturating_sub(KEPT);
+    let mut collected = Vec::new();
+    for (place, (task, finished, unwanted)) in ended.into_iter().enumerate() {
+        let seconds = now.unix().saturating_sub(finished.unix());
+        if seconds > KEPT_SECONDS || seconds > SEEN_SECONDS && (unwanted || place < too_many) {
+            collected.push(task);
+        }
+    }
+    collected
 }
 
 /// Whether a task has ended.
@@ -286,4 +307,23 @@ pub(crate) fn has_ended(task: &Task) -> bool {
 pub(crate) fn interrupted() -> Failure {
     codes::internal("the host service ended while this was carried out")
         .with_remedy("look at the object, and ask again if it is not as it should be")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ended_tasks_are_collected_when_they_are_old_unwanted_or_too_many() {
+        let at = |seconds: i64| DateTime::from_unix(seconds).unwrap();
+        let new = || Ref::<Task>::new(Uuid::new_v4());
+        let (old, kept, unwanted) = (new(), new(), new());
+        let now = at(KEPT_SECONDS + 1);
+        let just = (new(), now, true);
+        let ended = vec![(kept, at(1000), false), (unwanted, at(3000), true), just, (old, at(0), false)];
+        assert_eq!(to_collect(ended, now), [old, unwanted]);
+        let many: Vec<_> = (0..KEPT as i64 + 3).rev().map(|seconds| (new(), at(seconds), false)).collect();
+        let oldest: Vec<_> = many.iter().rev().take(3).map(|(task, ..)| *task).collect();
+        assert_eq!(to_collect(many, at(300)), oldest);
+    }
 }

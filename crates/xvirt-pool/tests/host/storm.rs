@@ -204,7 +204,12 @@ fn settle(client: &mut Client) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let tasks = client.ask("task.get_all_records", []).unwrap();
-        let open = tasks.as_object().unwrap().values().filter(|task| task["status"] == "pending").count();
+        let open = tasks
+            .as_object()
+            .unwrap()
+            .values()
+            .filter(|task| task["status"] == "pending" || task["status"] == "cancelling");
+        let open = open.count();
         if open == 0 {
             return;
         }

@@ -166,7 +166,7 @@ impl Service {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let record = self.ok("task.get_record", [task.clone()]);
-            if record["status"] != "pending" {
+            if !["pending", "cancelling"].contains(&record["status"].as_str().unwrap()) {
                 return record;
             }
             assert!(Instant::now() < deadline, "{record}");

@@ -9,10 +9,11 @@ use xvirt_core::disk::{self, ImageFormat};
 use super::folder_of;
 use super::in_use::require_unused;
 use crate::host::Inner;
-use crate::model::{Ref, Sr, Vdi, VdiType};
+use crate::model::{Ref, Sr, Vdi, VdiOperations, VdiType};
 use crate::objects::Change;
 use crate::operation::arguments::Arguments;
 use crate::operation::{Failure, codes};
+use crate::task::Running;
 
 /// The key of `sm_config` that names the format of an image.
 const IMAGE_FORMAT: &str = "image-format";
@@ -21,14 +22,16 @@ const MOST_USERS: usize = 25;
 
 impl Inner {
     /// The verbs of disks.
-    pub(crate) fn own_of_vdi(&self, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
+    pub(crate) fn own_of_vdi(&self, running: &Running, name: &str, arguments: &Arguments) -> Result<Value, Failure> {
         if name == "create" {
             return self.create_vdi(arguments);
         }
         let vdi: Ref<Vdi> = arguments.reference(0)?;
         match name {
             "destroy" => self.destroy_vdi(vdi),
-            "resize" | "resize_online" => self.resize_vdi(vdi, arguments.int(1)),
+            "resize" | "resize_online" => {
+                self.occupy(running, vdi, VdiOperations::Resize, || self.resize_vdi(vdi, arguments.int(1)))
+            }
             "set_name_label" | "set_name_description" | "set_read_only" | "set_sharable" => {
                 self.objects.change(|change| {
                     let mut record = change.get(vdi)?;
