@@ -1,12 +1,12 @@
-//! Follows a task to its end: shows its progress, and cancels it on Ctrl-C.
+//! Follows a task to its end by its events: shows its progress, and cancels it on Ctrl-C.
 
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::pin::pin;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::sleep;
 use xvirt_pool::model::{Task, TaskStatusType};
 use xvirt_pool::operation;
 
@@ -14,9 +14,8 @@ use crate::client::Client;
 use crate::failure::{Failure, Result};
 use crate::name::read;
 
-/// How long the first and the last pauses between two looks at a task are.
-const FIRST: Duration = Duration::from_millis(5);
-const LAST: Duration = Duration::from_millis(250);
+/// For how many seconds the service waits for a change before it says that there was none.
+const PATIENCE: f64 = 60.0;
 /// The steps of the bar.
 const STEPS: u64 = 1000;
 
@@ -35,29 +34,27 @@ pub async fn verb(client: &Client, verb: &str, parameters: Vec<Value>, what: &st
     };
     let bar = bar(what);
     let mut cancelled = false;
-    let mut pause = FIRST;
-    let record: Task = loop {
-        let record: Task = read(client.call("task.get_record", vec![json!(task)]).await.map_err(failed)?)?;
-        if !matches!(record.status, TaskStatusType::Pending | TaskStatusType::Cancelling) {
-            break record;
-        }
-        // Progress is between 0 and 1.
-        bar.set_position((record.progress.clamp(0.0, 1.0) * STEPS as f64) as u64);
-        tokio::select! {
-            () = sleep(pause) => pause = (pause * 2).min(LAST),
-            () = interrupts.next() => {
-                if cancelled {
-                    let why = format!("the service goes on with it: see `xvirt task show {}`", record.uuid);
-                    let left = operation::Failure::new("TASK_CANCELLED", [task]).with_remedy(why);
-                    return Err(Failure::of_verb(format!("left before the end: {what}"), left));
-                }
-                cancelled = true;
-                bar.set_message(format!("cancelling: {what}"));
-                match client.call("task.cancel", vec![json!(task)]).await {
-                    Ok(_) => {}
-                    // It cannot be cancelled, or has just ended.
-                    Err(failure) if failure.code().is_some() => {}
-                    Err(failure) => return Err(failure),
+    let changes = Changes::of(client, task);
+    let record = {
+        let mut ended = pin!(changes.until_end(&bar));
+        loop {
+            tokio::select! {
+                record = &mut ended => break record.map_err(failed)?,
+                () = interrupts.next() => {
+                    if cancelled {
+                        let uuid = task.trim_start_matches("OpaqueRef:");
+                        let why = format!("the service goes on with it: see `xvirt task show {uuid}`");
+                        let left = operation::Failure::new("TASK_CANCELLED", [task]).with_remedy(why);
+                        return Err(Failure::of_verb(format!("left before the end: {what}"), left));
+                    }
+                    cancelled = true;
+                    bar.set_message(format!("cancelling: {what}"));
+                    match client.call("task.cancel", vec![json!(task)]).await {
+                        Ok(_) => {}
+                        // It cannot be cancelled, or has just ended.
+                        Err(failure) if failure.code().is_some() => {}
+                        Err(failure) => return Err(failure),
+                    }
                 }
             }
         }
@@ -74,6 +71,56 @@ pub async fn verb(client: &Client, verb: &str, parameters: Vec<Value>, what: &st
         _ => "INTERNAL_ERROR".to_owned(),
     });
     Err(Failure::of_verb(format!("cannot {what}"), operation::Failure::new(code, error)))
+}
+
+/// The changes of a task.
+struct Changes<'a> {
+    /// With a connection of its own, on which it waits.
+    client: Client,
+    task: &'a str,
+}
+
+/// What `event.from` returns.
+#[derive(Deserialize)]
+struct Batch {
+    events: Vec<Told>,
+    token: String,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    /// None if the object is gone.
+    snapshot: Option<Value>,
+}
+
+impl<'a> Changes<'a> {
+    fn of(client: &Client, task: &'a str) -> Self {
+        Self { client: client.another(), task }
+    }
+
+    /// Waits for the end of the task, and returns it. Nothing is asked meanwhile: the service tells each change.
+    async fn until_end(&self, bar: &ProgressBar) -> Result<Task> {
+        let mut token = String::new();
+        loop {
+            let parameters = vec![json!([format!("task/{}", self.task)]), json!(token), json!(PATIENCE)];
+            let batch = self.client.call("event.from", parameters).await?;
+            let batch: Batch = serde_json::from_value(batch)
+                .map_err(|error| Failure::new("cannot understand the events of the service", error))?;
+            // All changes since the last time are one event.
+            let record = match batch.events.into_iter().next_back().and_then(|event| event.snapshot) {
+                Some(record) => record,
+                // Nothing has changed; or the task is gone, which this says.
+                None => self.client.call("task.get_record", vec![json!(self.task)]).await?,
+            };
+            let record: Task = read(record)?;
+            if !matches!(record.status, TaskStatusType::Pending | TaskStatusType::Cancelling) {
+                return Ok(record);
+            }
+            // Progress is between 0 and 1.
+            bar.set_position((record.progress.clamp(0.0, 1.0) * STEPS as f64) as u64);
+            token = batch.token;
+        }
+    }
 }
 
 /// The bar, which is shown on a terminal only.

@@ -28,6 +28,7 @@ pub fn run(options: &HostRun, socket: Option<PathBuf>) -> Result<()> {
     make_run_folder(&options.run)?;
     let socket = socket.unwrap_or_else(|| options.run.join("xvirt.sock"));
     let host = open(options)?;
+    let waits = Arc::clone(&host);
     let serving = format!("cannot serve at {}", socket.display());
     let server = Server::start(host, socket, Limits::default()).map_err(|error| Failure::new(serving, error))?;
     tracing::info!(socket = %server.path().display(), version = env!("CARGO_PKG_VERSION"), "the host service is ready");
@@ -35,6 +36,7 @@ pub fn run(options: &HostRun, socket: Option<PathBuf>) -> Result<()> {
     let why = wait_for_end()?;
     tracing::info!(signal = why, "the host service stops; VMs run on");
     notify::notify("STOPPING=1");
+    waits.end_waits();
     server.stop(GRACE);
     Ok(())
 }

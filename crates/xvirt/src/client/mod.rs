@@ -42,6 +42,11 @@ impl Client {
         Self { socket, connection: Mutex::new(None) }
     }
 
+    /// A client of the same service with a connection of its own, for a call that waits.
+    pub fn another(&self) -> Self {
+        Self::new(self.socket.clone())
+    }
+
     /// Calls a verb with its parameters after the session.
     pub async fn call(&self, verb: &str, parameters: Vec<Value>) -> Result<Value> {
         let parameters: Vec<Value> = std::iter::once(json!(NO_SESSION)).chain(parameters).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -22,6 +22,8 @@ pub struct Fake {
     pub ending: Mutex<Option<Ending>>,
     begun: Mutex<Option<Sender<()>>>,
     consoles: Mutex<Option<Sender<UnixStream>>>,
+    /// A task has changed.
+    changed: Condvar,
 }
 
 #[derive(Clone, Copy)]
@@ -79,6 +81,16 @@ impl Fake {
         json!(new(uuid))
     }
 
+    /// Waits for a change of a task, as `event.from` does. The token is the status that the caller knows.
+    fn events(&self, parameters: &[Value]) -> Value {
+        let reference = parameters[0][0].as_str().unwrap().strip_prefix("task/").unwrap();
+        let known = |objects: &mut BTreeMap<String, Value>| objects[reference]["status"] == parameters[1];
+        let objects = self.changed.wait_while(self.objects.lock().unwrap(), known).unwrap();
+        let record = &objects[reference];
+        let event = json!({ "id": "1", "timestamp": "0.0", "class": "task", "operation": "mod", "ref": reference, "snapshot": record });
+        json!({ "events": [event], "valid_ref_counts": { "task": 1 }, "token": record["status"] })
+    }
+
     fn all(&self, field: &str) -> Value {
         let objects = self.objects.lock().unwrap();
         objects
@@ -126,9 +138,11 @@ impl Verbs for Fake {
                     objects.get_mut(reference).ok_or_else(|| Failure::new("HANDLE_INVALID", ["task", reference]))?;
                 task["status"] = json!("cancelled");
                 task["error_info"] = json!(["TASK_CANCELLED", reference]);
+                self.changed.notify_all();
                 Ok(Value::Null)
             }
             "task.destroy" => Ok(Value::Null),
+            "event.from" => Ok(self.events(&parameters)),
             _ => Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [verb])),
         }
     }

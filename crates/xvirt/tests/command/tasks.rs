@@ -24,6 +24,9 @@ fn a_task_that_fails_says_why_and_is_kept() {
         "xvirt: cannot start the VM \"web\": HOST_NOT_ENOUGH_FREE_MEMORY (needed 2, available 1); stop another VM\n";
     assert_eq!((ran.status, ran.stderr.as_str()), (Some(1), expected));
     assert!(!service.verbs().contains(&"task.destroy".to_owned()));
+    // It was told of the end, and did not ask for it.
+    assert!(service.verbs().contains(&"event.from".to_owned()));
+    assert!(!service.verbs().contains(&"task.get_record".to_owned()));
 
     let ran = service.run(&["vm", "start", "web", "--json"]);
     let error: Value = serde_json::from_str(&ran.stderr).unwrap();
