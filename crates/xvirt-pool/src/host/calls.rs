@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use xvirt_worker::protocol::Request;
 
 use super::Inner;
+use super::access::audit::Entry;
 use super::start::Start;
 use crate::model::{Call, ClassTable, Ref, VmOperations, class};
 use crate::operation::arguments::Arguments;
@@ -30,23 +31,32 @@ impl Inner {
         let (table, name) =
             plain.split_once('.').and_then(|(table, name)| Some((class(table)?, name))).ok_or_else(unknown)?;
         let call = table.call(name).ok_or_else(unknown)?;
-        if asynchronous && !matches!(call, Call::Own(_)) {
-            return Err(unknown());
-        }
         answered::require(table, name, call)?;
         let arguments = Arguments::read(plain, table, call, given)?;
-        if !matches!(call, Call::Own(_)) {
-            return self.access(table, call, &arguments);
-        }
-        if table.name == "event" {
-            // Nothing is done, so it is no task and in no log.
-            return if asynchronous { Err(unknown()) } else { self.own_of_event(caller, name, &arguments) };
+        let of_access = table.name == "session" || table.name == "user" && matches!(call, Call::Own(_));
+        if asynchronous && (of_access || table.name == "event" || !matches!(call, Call::Own(_))) {
+            return Err(unknown());
         }
         let object = Some(arguments.text(0)).filter(|text| text.starts_with("OpaqueRef:"));
+        let audited = Entry::of(caller, table, name, call, object.as_deref());
+        let permitted = self.permit(caller, table, name, call, &arguments);
+        if of_access || !matches!(call, Call::Own(_)) {
+            let result = permitted.and_then(|()| match of_access {
+                true => self.call_access(caller, table, name, call, &arguments),
+                false => self.access(table, call, &arguments),
+            });
+            self.access.audit.end(audited.as_ref(), &result, self.now());
+            return result;
+        }
+        if table.name == "event" && matches!(call, Call::Own(_)) {
+            // Nothing is done, so it is no task and in no log.
+            return permitted.and_then(|()| self.own_of_event(caller, name, &arguments));
+        }
         let running = self.tasks.begin(caller, plain, object, self.host, self.now());
         if !asynchronous {
-            let result = self.own(caller, &running, table, name, &arguments);
+            let result = permitted.and_then(|()| self.own(caller, &running, table, name, &arguments));
             self.close(&running, &result);
+            self.access.audit.end(audited.as_ref(), &result, self.now());
             return result;
         }
         self.objects.change(|change| running.record(change)).inspect_err(|_| self.forget(&running))?;
@@ -57,8 +67,10 @@ impl Inner {
             || name == "unplug" && matches!(table.name, "VBD" | "VIF");
         let caller = caller.clone();
         let submitted = self.jobs.submit(waits, move || {
-            let result = running.check().and_then(|()| inner.own(&caller, &running, table, &owned, &arguments));
+            let allowed = permitted.and_then(|()| running.check());
+            let result = allowed.and_then(|()| inner.own(&caller, &running, table, &owned, &arguments));
             inner.close(&running, &result);
+            inner.access.audit.end(audited.as_ref(), &result, inner.now());
         });
         if let Err(failure) = submitted {
             self.close(&ended, &Err(failure));

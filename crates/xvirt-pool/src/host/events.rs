@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Inner;
 use crate::event::{self, Feed, Found, Told, Wanted};
 use crate::model::class;
+use crate::objects::beside_key;
 use crate::operation::arguments::Arguments;
 use crate::operation::{Caller, Failure, codes};
 use crate::store::Cursor;
@@ -55,6 +56,8 @@ impl Events {
 pub(crate) fn name_of(caller: &Caller) -> String {
     match caller {
         Caller::Local { uid } => format!("uid {uid}"),
+        // Not the reference, which is a secret.
+        Caller::Session { session, .. } => format!("session {}", session.session),
     }
 }
 
@@ -107,7 +110,8 @@ impl Inner {
         let before = self.objects.store().position()?.cursor;
         self.objects.change(|change| {
             let record = change.value(table, uuid)?.ok_or_else(invalid)?;
-            change.put_value(table, uuid, &record)
+            // As it is, which a record that is only put is not.
+            change.put_beside(&beside_key(table, uuid, "record"), &record)
         })?;
         Ok(json!(event::token_text(before)))
     }

@@ -2,14 +2,16 @@
 //!
 //! `options` says where things are; `open` begins a service: it adopts the workers that it finds, ends what an earlier
 //! service left undone, and starts what should run. `calls` takes verbs apart and carries them out, with `jobs` for those
-//! that nobody waits for. `start`, `stop`, `suspend` and `devices` are the verbs of VMs that take a while, `records` those
-//! that are done with one transaction, of which `setters` checks what the setters of fields require of other objects;
-//! `events`, `tasks`, `messages` and `advice` are those of which nothing in the world changes. `attach` says which devices a
-//! VM has. `upgrade` moves a VM to a new worker, and `settle` decides which of the two has it. `machine` says what the host
-//! is. `watch` follows each worker to its end. `storage` has the images of disks. `slot` is the begin and end of an operation
-//! on a VM in the store, `occupied` of one on a device or a disk, `later` what waits for a store that is full. `plan`,
-//! `owner` and `observe` decide and know nothing of the world. `memory` and `descriptors` are what the VMs take of it.
+//! that nobody waits for; `access` says who may call them. `start`, `stop`, `suspend` and `devices` are the verbs of VMs
+//! that take a while, `records` those that are done with one transaction, of which `setters` checks what the setters of
+//! fields require of other objects; `events`, `tasks`, `messages` and `advice` are those of which nothing in the world
+//! changes. `attach` says which devices a VM has. `upgrade` moves a VM to a new worker, and `settle` decides which of the two
+//! has it. `machine` says what the host is. `watch` follows each worker to its end. `storage` has the images of disks.
+//! `slot` is the begin and end of an operation on a VM in the store, `occupied` of one on a device or a disk, `later` what
+//! waits for a store that is full. `plan`, `owner` and `observe` decide and know nothing of the world. `memory` and
+//! `descriptors` are what the VMs take of it.
 
+mod access;
 mod advice;
 mod attach;
 mod calls;
@@ -42,6 +44,7 @@ mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -57,7 +60,9 @@ pub use clock::ManualHostClock;
 pub use clock::{HostClock, SystemHostClock};
 pub use options::HostOptions;
 
-pub(crate) use self::events::{Events, name_of};
+use self::access::Access;
+pub(crate) use self::events::Events;
+use self::events::name_of;
 use self::jobs::Jobs;
 use self::later::Later;
 use self::memory::Ledger;
@@ -66,7 +71,7 @@ pub(crate) use self::slot::{owner_of, put as put_vm};
 use crate::event::Messages;
 use crate::model::{self, DateTime, Ref, VmPowerState};
 use crate::objects::Objects;
-use crate::operation::{Caller, Failure, Verbs, codes, power};
+use crate::operation::{Caller, Failure, Login, Verbs, codes, power};
 use crate::sync::lock;
 use crate::task::Tasks;
 use crate::worker::launch::Launcher;
@@ -96,6 +101,7 @@ pub(crate) struct Inner {
     pub(crate) events: Events,
     pub(crate) tasks: Tasks,
     pub(crate) messages: Messages,
+    access: Access,
     pub(crate) launcher: Launcher,
     pub(crate) places: Places,
     pub(crate) workers: Mutex<BTreeMap<Uuid, Arc<Worker>>>,
@@ -174,6 +180,14 @@ impl Verbs for Host {
         let unlimited = console.set_read_timeout(None).and_then(|()| console.set_write_timeout(None));
         unlimited.map_err(|error| codes::internal(format!("cannot use a console: {error}")))?;
         Ok(console)
+    }
+
+    fn log_in(&self, login: &Login) -> Result<String, Failure> {
+        self.inner.log_in(login)
+    }
+
+    fn caller(&self, session: &str, from: Option<IpAddr>) -> Result<Caller, Failure> {
+        self.inner.caller_of(session, from)
     }
 }
 

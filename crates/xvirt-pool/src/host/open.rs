@@ -14,6 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 use xvirt_worker::protocol::Description;
 
+use super::access::Access;
 use super::later::FULL;
 use super::observe::{self, Positions};
 use super::owner::{Owner, Phase};
@@ -80,6 +81,7 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
         groups: if systemd { Err(std::io::Error::other("they are systemd's")) } else { Groups::open(None, uuid) },
     };
     let places = Places::open(&options.run)?;
+    let access = Access::new(&options.state);
     let inner = Arc::new(Inner {
         options,
         host: Ref::new(uuid),
@@ -90,6 +92,7 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
         events,
         tasks: Tasks::default(),
         messages: Messages::default(),
+        access,
         launcher,
         places,
         workers: Mutex::default(),
@@ -106,6 +109,8 @@ pub(crate) fn open(options: HostOptions) -> Result<Arc<Inner>, Failure> {
     } else {
         described?
     }
+    inner.describe_roles();
+    inner.remember_sessions()?;
     unless_full(inner.abandon_earlier())?;
     unless_full(inner.measure_earlier())?;
     let mut restarts: BTreeSet<Ref<Vm>> = inner.adopt()?.into_iter().collect();

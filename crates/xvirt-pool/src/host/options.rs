@@ -108,6 +108,11 @@ impl HostOptions {
         self.state.join("logs")
     }
 
+    /// The file of the private key of this host and its certificates, which XenAPI's clients see.
+    pub fn certificate(&self) -> PathBuf {
+        self.state.join("certificate.pem")
+    }
+
     /// The folder of the first repository of disks.
     pub fn disks(&self) -> PathBuf {
         self.state.join("disks")

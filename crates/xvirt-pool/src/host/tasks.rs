@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::Inner;
-use super::events::name_of;
 use crate::model::{Class, Ref, Task, TaskAllowedOperations, TaskStatusType};
 use crate::objects::beside_of;
 use crate::operation::arguments::Arguments;
@@ -63,7 +62,7 @@ impl Inner {
             allowed_operations: vec![TaskAllowedOperations::Cancel, TaskAllowedOperations::Destroy],
             ..Task::default()
         };
-        let origin = Origin { verb: "task.create".to_owned(), caller: name_of(caller), object: None };
+        let origin = Origin { verb: "task.create".to_owned(), caller: caller.to_string(), object: None };
         self.objects.change(|change| {
             change.put(reference, &record)?;
             change.put_beside(&beside_of(reference, "origin"), &origin)

@@ -261,6 +261,11 @@ impl Verb {
     pub(super) const fn lifecycle(self, lifecycle: Lifecycle) -> Self {
         Self { lifecycle, ..self }
     }
+
+    /// Whether it only answers that it was removed.
+    pub fn is_removed(&self) -> bool {
+        self.lifecycle == Lifecycle::Removed
+    }
 }
 
 impl RoleName {
@@ -274,6 +279,11 @@ impl RoleName {
         Self::PoolOperator,
         Self::PoolAdmin,
     ];
+
+    /// The role of this name, if it is one that users can have.
+    pub fn of_user(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| *role != Self::ClientCert && role.as_str() == name)
+    }
 
     /// XenAPI's spelling, such as `pool-admin`.
     pub fn as_str(self) -> &'static str {

@@ -7,7 +7,7 @@ use super::{Failure, codes};
 use crate::model::{CLASSES, Call, ClassTable, Lifecycle};
 
 /// The verbs of the classes themselves.
-const ANSWERED: [(&str, &[&str]); 11] = [
+const ANSWERED: [(&str, &[&str]); 12] = [
     ("SR", &["create", "destroy", "forget", "get_supported_types", "scan", "set_name_description", "set_name_label"]),
     ("VBD", &["create", "destroy", "plug", "set_mode", "unplug", "unplug_force"]),
     (
@@ -92,8 +92,18 @@ const ANSWERED: [(&str, &[&str]); 11] = [
         ],
     ),
     ("network", &["create", "destroy"]),
-    // Whoever serves sessions answers these.
-    ("session", &["login_with_password", "logout"]),
+    (
+        "session",
+        &[
+            "change_password",
+            "get_all_subject_identifiers",
+            "local_logout",
+            "login_with_password",
+            "logout",
+            "logout_subject_identifier",
+            "slave_local_login_with_password",
+        ],
+    ),
     (
         "task",
         &[
@@ -109,6 +119,7 @@ const ANSWERED: [(&str, &[&str]); 11] = [
             "set_status",
         ],
     ),
+    ("user", &["destroy", "xvirt_create", "xvirt_get_all_records", "xvirt_set_password", "xvirt_set_role"]),
 ];
 
 fn is_answered(table: &ClassTable, name: &str, call: Call) -> bool {

@@ -13,6 +13,7 @@ pub(crate) mod allowed;
 pub(crate) mod answered;
 #[cfg(feature = "host")]
 pub(crate) mod arguments;
+mod caller;
 #[cfg(feature = "host")]
 pub(crate) mod codes;
 #[cfg(feature = "host")]
@@ -26,5 +27,6 @@ pub(crate) mod query;
 pub(crate) mod values;
 mod verbs;
 
+pub use caller::{Caller, Identity, Login, Who};
 pub use failure::Failure;
-pub use verbs::{Caller, Verbs};
+pub use verbs::Verbs;

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::host::name_of;
 use crate::model::{DateTime, Host, Ref, Task, TaskAllowedOperations, TaskStatusType};
 use crate::objects::{Change, Objects, beside_of};
 use crate::operation::{Caller, Failure, codes};
@@ -74,7 +73,7 @@ impl Tasks {
         let uuid = Uuid::new_v4();
         let running = Arc::new(Running {
             task: Ref::new(uuid),
-            origin: Origin { verb: verb.to_owned(), caller: name_of(caller), object },
+            origin: Origin { verb: verb.to_owned(), caller: caller.to_string(), object },
             host,
             created: now,
             cancelled: AtomicBool::new(false),
