@@ -10,8 +10,8 @@ use crate::model::Class as _;
 use crate::operation::Failure;
 use crate::operation::query::Query;
 use crate::store::{ManualClock, Pair, SimulatedStore, Store};
-use crate::xenapi::json_rpc::{parameters, request};
 use crate::xenapi::method::method;
+use crate::xenapi::rpc::Notation;
 
 /// Adds the checksum of a snapshot, which no fuzzer would find.
 pub fn seal(snapshot: &[u8]) -> Vec<u8> {
@@ -28,14 +28,35 @@ pub fn restore(mut snapshot: &[u8]) -> Result<(Vec<Pair>, Vec<u8>)> {
 
 /// The answer to a body of JSON-RPC by a service that returns the parameters of every verb.
 pub fn json_rpc(body: &[u8]) -> Vec<u8> {
-    let request = match request(body) {
-        Ok(request) => request,
-        Err(malformed) => return malformed.write(),
+    answer(Notation::Json, body)
+}
+
+/// The answer to a body of XML-RPC by such a service.
+pub fn xml_rpc(body: &[u8]) -> Vec<u8> {
+    answer(Notation::Xml, body)
+}
+
+fn answer(notation: Notation, body: &[u8]) -> Vec<u8> {
+    let head = match notation.head(body) {
+        Ok(head) => head,
+        Err(refusal) => return refusal,
     };
-    let method = method(&request.method);
-    let outcome: Result<Value, Failure> =
-        parameters(&method.verb, request.parameters, method.session).map(|(_session, values)| Value::Array(values));
-    request.reply.write(&outcome)
+    let method = method(&head.method);
+    let outcome = notation.parameters(body, &method).map(|(_session, values)| Value::Array(values));
+    head.reply.write(&outcome, &method.verb)
+}
+
+/// Whether a client can read this as XML, to its end.
+pub fn is_xml(text: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(text) else { return false };
+    let mut reader = quick_xml::Reader::from_str(text);
+    loop {
+        match reader.read_event() {
+            Ok(quick_xml::events::Event::Eof) => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
 }
 
 /// The value of a parameter in the query of a path.

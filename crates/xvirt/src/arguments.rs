@@ -9,9 +9,11 @@ use crate::disk::DiskVerb;
 use crate::message::MessageVerb;
 use crate::network::NetworkVerb;
 use crate::nic::NicVerb;
+use crate::port::Port;
 use crate::settings::Changes;
 use crate::size::Size;
 use crate::sr::SrVerb;
+use crate::user::UserVerb;
 
 /// Runs and manages virtual machines on this host
 ///
@@ -39,7 +41,7 @@ pub struct Arguments {
 const AFTER: &str = "A VM is given by its name or its UUID. Ctrl-C cancels what a command waits for.
 
 Exit status: 0 done; 1 the service refused it or it failed; 2 invalid arguments; 3 the service cannot be reached;
-4 there is no such VM or task, or several have the name; 130 cancelled by Ctrl-C.";
+4 there is no such VM, task or user, or several have the name; 130 cancelled by Ctrl-C.";
 
 #[derive(Debug, Subcommand)]
 pub enum Noun {
@@ -61,6 +63,9 @@ pub enum Noun {
     /// Repositories of disks
     #[command(subcommand)]
     Sr(SrVerb),
+    /// The users of XenAPI, who log in from elsewhere with a password
+    #[command(subcommand)]
+    User(UserVerb),
     /// What the service does and has done
     #[command(subcommand)]
     Task(TaskVerb),
@@ -108,6 +113,15 @@ pub struct HostRun {
     /// Memory of the host that no VM gets
     #[arg(long, value_name = "SIZE")]
     pub memory_reserve: Option<Size>,
+    /// Serve XenAPI with TLS on this port, of one address or of all; may be given several times
+    ///
+    /// The private key and the certificate are in ROOT/certificate.pem, which is made if it is not there, and may be
+    /// replaced at any time.
+    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    pub https: Vec<Port>,
+    /// Serve XenAPI on this port without TLS, so that passwords can be read on the way; may be given several times
+    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    pub http: Vec<Port>,
     /// What is logged: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", default_value = "info", env = "XVIRT_LOG")]
     pub log: tracing::Level,

@@ -1,11 +1,11 @@
 //! The command `xvirt`: the host service (`xvirt host run`), and the client that manages VMs through it.
 //!
-//! `arguments` is the command line. `service` is the host service; `log`, `notify` and `account` are its ways to the
-//! system. The rest is the client: `client` speaks XenAPI over the service's socket; `vm` (with `create`, `settings`,
-//! `all`, `upgrade` and `console`), `disk`, `nic` (both with `limit`), `network`, `sr`, `task`, `message` and `host` are the nouns;
-//! `name` finds what a name or a UUID means, `objects` reads and creates records, `follow` follows a task to its end;
-//! `vms` lists VMs, `output` prints tables and JSON, `plain` makes text harmless, and `failure` is what went wrong, with
-//! the exit status.
+//! `arguments` is the command line. `service` is the host service; `listen`, `port`, `log`, `notify` and `account` are its
+//! ways to the system. The rest is the client: `client` speaks XenAPI over the service's socket; `vm` (with `create`,
+//! `settings`, `all`, `upgrade` and `console`), `disk`, `nic` (both with `limit`), `network`, `sr`, `user` (with `password`),
+//! `task`, `message` and `host` are the nouns; `name` finds what a name or a UUID means, `objects` reads and creates
+//! records, `follow` follows a task to its end; `vms` lists VMs, `output` prints tables and JSON, `plain` makes text
+//! harmless, and `failure` is what went wrong, with the exit status.
 
 mod account;
 mod all;
@@ -18,6 +18,7 @@ mod failure;
 mod follow;
 mod host;
 mod limit;
+mod listen;
 mod log;
 mod message;
 mod name;
@@ -26,13 +27,16 @@ mod nic;
 mod notify;
 mod objects;
 mod output;
+mod password;
 mod plain;
+mod port;
 mod service;
 mod settings;
 mod size;
 mod sr;
 mod task;
 mod upgrade;
+mod user;
 mod vm;
 mod vms;
 
@@ -89,6 +93,7 @@ fn client(noun: Noun, socket: Option<PathBuf>, output: &Output) -> Result<()> {
             Noun::Network(verb) => network::run(&client, verb, output).await,
             Noun::Sr(verb) => sr::run(&client, verb, output).await,
             Noun::Message(verb) => message::run(&client, verb, output).await,
+            Noun::User(verb) => user::run(&client, verb, output).await,
             Noun::Task(TaskVerb::List) => task::list(&client, output).await,
             Noun::Task(TaskVerb::Show { task }) => task::show(&client, &task, output).await,
             Noun::Task(TaskVerb::Cancel { task }) => task::cancel(&client, &task, output).await,

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use xvirt_pool::xenapi::{Limits, Server};
+use xvirt_pool::xenapi::{Limits, Listeners, Server};
 use xvirt_pool::{Host, HostOptions};
 
 use crate::account::Account;
 use crate::arguments::HostRun;
 use crate::failure::{Failure, Result};
 use crate::size::Size;
-use crate::{log, notify};
+use crate::{listen, log, notify};
 
 /// How long requests may take to be answered when the service stops. What takes longer is a task, which goes on when the
 /// service is there again.
@@ -30,7 +30,9 @@ pub fn run(options: &HostRun, socket: Option<PathBuf>) -> Result<()> {
     let host = open(options)?;
     let waits = Arc::clone(&host);
     let serving = format!("cannot serve at {}", socket.display());
-    let server = Server::start(host, socket, Limits::default()).map_err(|error| Failure::new(serving, error))?;
+    let mut listeners = Listeners::socket(socket);
+    listen::open(&mut listeners, options);
+    let server = Server::start(host, listeners, Limits::default()).map_err(|error| Failure::new(serving, error))?;
     tracing::info!(socket = %server.path().display(), version = env!("CARGO_PKG_VERSION"), "the host service is ready");
     notify::notify("READY=1");
     let why = wait_for_end()?;

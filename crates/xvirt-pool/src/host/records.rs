@@ -262,6 +262,12 @@ impl Inner {
         let free = || i64::try_from(lock(&self.memory).available()).unwrap_or(i64::MAX);
         match name {
             "compute_free_memory" => Ok(json!(free())),
+            #[cfg(feature = "xenapi")]
+            "install_server_certificate" => {
+                let (certificate, key, chain) = (arguments.text(1), arguments.text(2), arguments.text(3));
+                crate::xenapi::install_certificate(&self.options.certificate(), &key, &certificate, &chain)?;
+                Ok(Value::Null)
+            }
             // The host's own time is in UTC, too.
             "get_servertime" | "get_server_localtime" => Ok(json!(self.now().to_string())),
             _ => Err(codes::not_implemented(&format!("host.{name}"))),

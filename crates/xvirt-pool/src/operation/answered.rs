@@ -75,7 +75,17 @@ const ANSWERED: [(&str, &[&str]); 12] = [
         ],
     ),
     ("event", &["from", "get_current_id", "inject", "next", "register", "unregister"]),
-    ("host", &["compute_free_memory", "get_server_localtime", "get_servertime", "list_methods"]),
+    (
+        "host",
+        &[
+            "compute_free_memory",
+            "get_server_localtime",
+            "get_servertime",
+            #[cfg(feature = "xenapi")]
+            "install_server_certificate",
+            "list_methods",
+        ],
+    ),
     (
         "message",
         &[

@@ -16,6 +16,7 @@ pub(super) struct Admission {
     queries: Arc<Semaphore>,
     changes: Arc<Semaphore>,
     waits: Arc<Semaphore>,
+    logins: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
     answers: Arc<Semaphore>,
 }
@@ -30,6 +31,7 @@ impl Admission {
             queries: semaphore(limits.queries),
             changes: semaphore(limits.changes),
             waits: semaphore(limits.waits),
+            logins: semaphore(limits.logins),
             bodies: semaphore(limits.bodies),
             answers: semaphore(limits.answers),
             limits,
@@ -50,6 +52,18 @@ impl Admission {
             Kind::Change => &self.changes,
             Kind::Wait => &self.waits,
         };
+        self.turn(turns).await
+    }
+
+    /// Waits for the turn of a login.
+    ///
+    /// # Errors
+    /// `TOO_MANY_PENDING_TASKS`: it did not come in time.
+    pub(super) async fn login(&self) -> Result<Turn, Failure> {
+        self.turn(&self.logins).await
+    }
+
+    async fn turn(&self, turns: &Arc<Semaphore>) -> Result<Turn, Failure> {
         match timeout(self.limits.turn, Arc::clone(turns).acquire_owned()).await {
             Ok(Ok(turn)) => Ok(turn),
             _ => Err(overloaded()),

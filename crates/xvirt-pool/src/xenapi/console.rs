@@ -8,10 +8,12 @@ use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::net::UnixStream;
 
+use super::authentication::{permitted, refusal, session_of};
 use super::connection::Connection;
 use super::handler::{Body, empty, failed, internal};
 use super::method::Kind;
 use super::query::parameter;
+use crate::model::Roles;
 use crate::operation::Failure;
 
 /// Bytes that are carried at once, each way.
@@ -25,6 +27,7 @@ pub(super) async fn connect(connection: &Arc<Connection>, request: Request<Incom
         let what = "the path has no console; use /console?ref= and its reference, or that of its VM";
         return failed(StatusCode::BAD_REQUEST, &Failure::new("INTERNAL_ERROR", [what]));
     };
+    let session = session_of(&request);
     // A worker that hangs is waited for.
     let turn = match connection.shared.admission.verb(Kind::Wait).await {
         Ok(turn) => turn,
@@ -33,15 +36,12 @@ pub(super) async fn connect(connection: &Arc<Connection>, request: Request<Incom
     let for_verb = Arc::clone(connection);
     let opened = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        for_verb.shared.verbs.console(&for_verb.caller, &reference)
+        let caller = permitted(&for_verb, session.as_deref(), "http/connect_console", Roles::VM_OPERATOR)?;
+        for_verb.shared.verbs.console(&caller, &reference)
     });
     let opened = match opened.await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(failure)) => {
-            let known = failure.code == "HANDLE_INVALID" || failure.code == "UUID_INVALID";
-            let status = if known { StatusCode::NOT_FOUND } else { StatusCode::CONFLICT };
-            return failed(status, &failure);
-        }
+        Ok(Err(failure)) => return refusal(&failure),
         Err(error) => {
             tracing::error!(%error, "opening a console ended by a panic, which is a bug of xvirt");
             return failed(StatusCode::INTERNAL_SERVER_ERROR, &internal());

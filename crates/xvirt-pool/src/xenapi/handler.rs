@@ -6,17 +6,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CONNECTION,
+    CONTENT_TYPE, HeaderValue,
+};
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
-use serde_json::Value;
 use tokio::time::timeout;
 
 use super::admission::{Turn, overloaded};
 use super::connection::Connection;
-use super::json_rpc::{Malformed, Reply, parameters, request};
-use super::method::method;
-use super::{console, json_rpc};
+use super::method::{Method, is_login, method};
+use super::rpc::{Head, LIST_METHODS, Notation, methods};
+use super::{console, login};
 use crate::operation::Failure;
+
+/// The path of JSON-RPC.
+const JSON: &str = "/jsonrpc";
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
@@ -25,13 +30,16 @@ pub(super) async fn answer(connection: Arc<Connection>, request: Request<Incomin
     let path = request.uri().path();
     let path = path.strip_suffix('/').unwrap_or(path);
     let answer = match (request.method(), path) {
-        (&HttpMethod::POST, "/jsonrpc") => call(&connection, request).await,
+        (&HttpMethod::POST, JSON) => call(&connection, request, Notation::Json).await,
+        // XenAPI's clients have several paths for XML-RPC, and XenServer takes any.
+        (&HttpMethod::POST, _) => call(&connection, request, Notation::Xml).await,
+        (&HttpMethod::OPTIONS, _) => options(),
         (&HttpMethod::CONNECT, "/console") => console::connect(&connection, request).await,
-        (_, "/jsonrpc") => only("POST", "/jsonrpc"),
+        (_, JSON) => only("POST", JSON),
         (_, "/console") => only("CONNECT", "/console"),
         _ => {
-            let what = Failure::new("HANDLE_INVALID", ["path", path, "use POST /jsonrpc or CONNECT /console"]);
-            failed(StatusCode::NOT_FOUND, &what)
+            let remedy = "POST XML-RPC to / or JSON-RPC to /jsonrpc, or CONNECT to /console";
+            failed(StatusCode::NOT_FOUND, &Failure::new("HANDLE_INVALID", ["path", path, remedy]))
         }
     };
     let (mut parts, body) = answer.into_parts();
@@ -83,32 +91,32 @@ async fn counted(connection: &Arc<Connection>, bytes: Vec<u8>, turns: Vec<Turn>)
     Bytes::from_owner(Sending { bytes, connection: Arc::clone(connection), number, _memory: memory })
 }
 
-/// Calls a verb by JSON-RPC.
-async fn call(connection: &Arc<Connection>, http: Request<Incoming>) -> Response<Body> {
+/// Calls a verb.
+async fn call(connection: &Arc<Connection>, http: Request<Incoming>, notation: Notation) -> Response<Body> {
     let (body, memory) = match receive(connection, http.into_body()).await {
         Ok(received) => received,
-        Err((status, failure)) => return closing(failed(status, &failure)),
+        Err((status, failure)) => return closing(sent(notation, status, notation.failure(&failure), Vec::new())),
     };
-    let kind = match request(&body) {
-        Ok(request) => method(&request.method).kind,
-        Err(malformed) => return refused(&malformed),
+    let head = match notation.head(&body) {
+        Ok(head) => head,
+        Err(refusal) => return sent(notation, StatusCode::BAD_REQUEST, refusal, Vec::new()),
     };
+    let Method { verb: name, kind, .. } = method(&head.method);
+    if is_login(&name) {
+        return login::answer(connection, notation, head, body, memory).await;
+    }
     let turn = match connection.shared.admission.verb(kind).await {
         Ok(turn) => turn,
-        Err(failure) => {
-            let reply = request(&body).map_or_else(|_| Reply::unknown(), |request| request.reply);
-            return json(StatusCode::OK, reply.write(&Err(failure)), Vec::new());
-        }
+        Err(failure) => return sent(notation, StatusCode::OK, head.reply.write(&Err(failure), ""), Vec::new()),
     };
     let for_verb = Arc::clone(connection);
     // The turn goes along: if the client leaves, the verb does not end.
-    let done = tokio::task::spawn_blocking(move || (verb(&for_verb, &body), vec![turn, memory]));
+    let done = tokio::task::spawn_blocking(move || (verb(&for_verb, notation, &head, &body), vec![turn, memory]));
     match done.await {
-        Ok((Ok(bytes), turns)) => json(StatusCode::OK, bytes, turns),
-        Ok((Err(malformed), _)) => refused(&malformed),
+        Ok((bytes, turns)) => sent(notation, StatusCode::OK, bytes, turns),
         Err(error) => {
             tracing::error!(%error, "a verb of XenAPI ended by a panic, which is a bug of xvirt");
-            failed(StatusCode::OK, &internal())
+            sent(notation, StatusCode::OK, notation.failure(&internal()), Vec::new())
         }
     }
 }
@@ -119,13 +127,17 @@ pub(super) fn internal() -> Failure {
 }
 
 /// What runs on a thread for verbs: from the body to the answer.
-fn verb(connection: &Connection, body: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let json_rpc::Request { method: name, parameters: given, reply } = request(body)?;
-    let method = method(&name);
-    let outcome = parameters(&method.verb, given, method.session)
-        // Who connects to the socket needs no session: the kernel says who it is.
-        .and_then(|(_session, values)| connection.shared.verbs.call(&connection.caller, &method.verb, values));
-    Ok(reply.write(&outcome))
+fn verb(connection: &Connection, notation: Notation, head: &Head, body: &[u8]) -> Vec<u8> {
+    let method = method(&head.method);
+    let outcome = notation.parameters(body, &method).and_then(|(session, values)| match session {
+        Some(session) => {
+            let caller = connection.caller(&session)?;
+            connection.shared.verbs.call(&caller, &method.verb, values)
+        }
+        None if method.verb == LIST_METHODS => Ok(methods()),
+        None => Err(Failure::new("MESSAGE_METHOD_UNKNOWN", [&*method.verb])),
+    });
+    head.reply.write(&outcome, &method.verb)
 }
 
 /// Receives a body, with the memory that it takes.
@@ -169,13 +181,19 @@ fn broken(error: &hyper::Error) -> (StatusCode, Failure) {
     (StatusCode::BAD_REQUEST, Failure::new("INTERNAL_ERROR", [what]))
 }
 
-fn refused(malformed: &Malformed) -> Response<Body> {
-    json(StatusCode::BAD_REQUEST, malformed.write(), Vec::new())
+/// The answer that a handler failed.
+pub(super) fn failed(status: StatusCode, failure: &Failure) -> Response<Body> {
+    sent(Notation::Json, status, Notation::Json.failure(failure), Vec::new())
 }
 
-/// The answer that a request failed before a verb was called, or that a handler failed.
-pub(super) fn failed(status: StatusCode, failure: &Failure) -> Response<Body> {
-    json(status, Reply::unknown().write(&Err(failure.clone())), Vec::new())
+/// What a browser may send from pages of other hosts: all that it knows a session for.
+fn options() -> Response<Body> {
+    let mut answer = empty();
+    let headers = answer.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST, OPTIONS"));
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Content-Type, X-Requested-With"));
+    answer
 }
 
 fn only(method: &'static str, path: &str) -> Response<Body> {
@@ -190,11 +208,13 @@ fn closing(mut answer: Response<Body>) -> Response<Body> {
     answer
 }
 
-fn json(status: StatusCode, bytes: Vec<u8>, turns: Vec<Turn>) -> Response<Body> {
+/// An answer in a notation.
+pub(super) fn sent(notation: Notation, status: StatusCode, bytes: Vec<u8>, turns: Vec<Turn>) -> Response<Body> {
     let mut answer = Response::new(Body { bytes, turns, closing: false });
     *answer.status_mut() = status;
-    // Clients compare the whole header.
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(notation.content_type()));
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     answer
 }
 
@@ -205,7 +225,7 @@ pub(super) fn empty() -> Response<Body> {
 
 /// The text of a canned answer to a connection for which there is no room.
 pub(super) fn no_room() -> Vec<u8> {
-    let body = Reply::unknown().write(&Err::<Value, _>(overloaded()));
+    let body = Notation::Json.failure(&overloaded());
     let head = format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n",

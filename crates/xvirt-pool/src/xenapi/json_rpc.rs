@@ -75,29 +75,16 @@ pub(crate) fn request(body: &[u8]) -> Result<Request<'_>, Malformed> {
     Ok(Request { method: envelope.method, parameters: envelope.params, reply })
 }
 
-/// Reads the parameters of a request; the first one is the session, if the verb has one.
+/// Reads the parameters of a request.
 ///
 /// # Errors
-/// They are no list; or the session is missing or is no text.
-pub(crate) fn parameters(
-    verb: &str,
-    parameters: Option<&RawValue>,
-    session: bool,
-) -> Result<(Option<String>, Vec<Value>), Failure> {
-    let refused = |what: &str| Failure::new("INTERNAL_ERROR", [format!("the parameters of {verb} {what}")]);
+/// They are no list, or nested too deep.
+pub(crate) fn parameters(verb: &str, parameters: Option<&RawValue>) -> Result<Vec<Value>, Failure> {
     let values = parameters.map_or(Ok(Vec::new()), |raw| serde_json::from_str::<Vec<Value>>(raw.get()));
-    let mut values = values.map_err(|_| {
-        refused("cannot be read").with_remedy("give them as a list in their order, nested at most 100 levels deep")
-    })?;
-    if !session {
-        return Ok((None, values));
-    }
-    match values.first() {
-        Some(Value::String(_)) => {}
-        _ => return Err(refused("do not begin with a session").with_remedy("give it as the first one, as a text")),
-    }
-    let Value::String(session) = values.remove(0) else { return Ok((None, values)) };
-    Ok((Some(session), values))
+    values.map_err(|_| {
+        Failure::new("INTERNAL_ERROR", [format!("the parameters of {verb} cannot be read")])
+            .with_remedy("give them as a list in their order, nested at most 100 levels deep")
+    })
 }
 
 impl Reply {
@@ -143,6 +130,11 @@ impl Reply {
 }
 
 impl Malformed {
+    /// The failure of a request that is read for the second time.
+    pub(crate) fn failure(self) -> Failure {
+        Failure::new("INTERNAL_ERROR", [self.message])
+    }
+
     /// The answer.
     pub(crate) fn write(&self) -> Vec<u8> {
         to_bytes(&json!({ "jsonrpc": "2.0", "error": { "code": self.code, "message": self.message }, "id": null }))
@@ -180,16 +172,6 @@ mod tests {
     }
 
     #[test]
-    fn the_session_is_taken_from_the_parameters() {
-        let body = br#"{"method":"VM.start","params":["OpaqueRef:NULL","vm",false]}"#;
-        let given = request(body).unwrap();
-        let (session, values) = parameters("VM.start", given.parameters, true).unwrap();
-        assert_eq!((session.as_deref(), values), (Some("OpaqueRef:NULL"), vec![json!("vm"), json!(false)]));
-        let (session, values) = parameters("session.login", given.parameters, false).unwrap();
-        assert_eq!((session, values.len()), (None, 3));
-    }
-
-    #[test]
     fn what_is_no_request_is_refused_with_what_to_send() {
         let deep = "[".repeat(1000);
         for (body, code) in [
@@ -206,9 +188,9 @@ mod tests {
             let error = request(body.as_bytes()).unwrap_err();
             assert!(error.code == code && error.message.contains(';'), "{body:.20}: {error:?}");
         }
-        for wrong in [r#"{"a":1}"#, "1", "[]", "[1]"] {
+        for wrong in [r#"{"a":1}"#, "1"] {
             let raw = RawValue::from_string(wrong.to_owned()).unwrap();
-            assert_eq!(parameters("VM.start", Some(&raw), true).unwrap_err().code, "INTERNAL_ERROR", "{wrong}");
+            assert_eq!(parameters("VM.start", Some(&raw)).unwrap_err().code, "INTERNAL_ERROR", "{wrong}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::{CLASSES, Call, class};
+use crate::model::{CLASSES, Call, Type, class};
 
 /// How a verb is treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +57,21 @@ pub(crate) fn method(name: &str) -> Method<'_> {
         _ => Kind::Query,
     };
     Method { verb, session, kind }
+}
+
+/// Whether a verb is a login, which has no session yet.
+pub(crate) fn is_login(verb: &str) -> bool {
+    matches!(verb, "session.login_with_password" | "session.slave_local_login_with_password")
+}
+
+/// The type of the result of a verb, if it is known.
+pub(crate) fn result(verb: &str) -> Option<Type> {
+    if verb.starts_with(ASYNC) {
+        return Some(Type::Ref("task"));
+    }
+    let (class_name, verb) = verb.split_once('.')?;
+    let class = class(class_name)?;
+    Some(class.call(verb)?.result(class))
 }
 
 fn find(name: &str) -> Option<(&'static str, &str, Call)> {

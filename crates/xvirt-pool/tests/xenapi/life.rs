@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use xvirt_pool::ErrorKind;
 use xvirt_pool::operation::Verbs;
-use xvirt_pool::xenapi::{Limits, Server};
+use xvirt_pool::xenapi::{Limits, Listeners, Server};
 
 use crate::support::{Client, LONG, Served, call};
 
 fn start(served: &Served, path: &std::path::Path) -> xvirt_pool::Result<Server> {
-    Server::start(Arc::clone(&served.fake) as Arc<dyn Verbs>, path, Limits::default())
+    Server::start(Arc::clone(&served.fake) as Arc<dyn Verbs>, Listeners::socket(path), Limits::default())
 }
 
 #[test]

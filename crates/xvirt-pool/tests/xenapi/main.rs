@@ -5,4 +5,6 @@ mod bounds;
 mod calls;
 mod consoles;
 mod life;
+mod network;
 mod support;
+mod xml;

@@ -1,7 +1,8 @@
 //! A server with made-up verbs, and a client that writes bytes.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -9,11 +10,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use xvirt_pool::operation::{Caller, Failure, Verbs};
-use xvirt_pool::xenapi::{Limits, Server};
+use uuid::Uuid;
+use xvirt_pool::model::{Ref, RoleName};
+use xvirt_pool::operation::{Caller, Failure, Identity, Login, Verbs, Who};
+use xvirt_pool::xenapi::{Certificate, Limits, Listeners, Server};
 
 /// Longer than anything here takes.
 pub const LONG: Duration = Duration::from_secs(60);
+
+/// The reference of the session that the right password makes.
+pub const SESSION: &str = "OpaqueRef:session";
 
 /// Verbs that are made up: they answer what the tests need.
 pub struct Fake {
@@ -22,9 +28,30 @@ pub struct Fake {
     /// A message for each `VM.start` that has begun; the test lets it end by the sender in it.
     begun: Mutex<Sender<Sender<()>>>,
     consoles: Mutex<Sender<UnixStream>>,
+    /// Each login, once it is decided.
+    logins: Mutex<Sender<Login>>,
+    /// What the user of the session may do.
+    pub role: Mutex<RoleName>,
 }
 
 impl Verbs for Fake {
+    fn log_in(&self, login: &Login) -> Result<String, Failure> {
+        self.logins.lock().unwrap().send(login.clone()).unwrap();
+        if login.local.is_some() || (login.user.as_str(), login.password.as_str()) == ("root", "correct horse") {
+            return Ok(SESSION.to_owned());
+        }
+        Err(Failure::new("SESSION_AUTHENTICATION_FAILED", [&login.user, "wrong"]))
+    }
+
+    fn caller(&self, session: &str, from: Option<IpAddr>) -> Result<Caller, Failure> {
+        if session != SESSION {
+            return Err(Failure::new("SESSION_INVALID", [session]));
+        }
+        let who =
+            Who::User { user: Ref::new(Uuid::from_u128(1)), name: "root".to_owned(), role: *self.role.lock().unwrap() };
+        Ok(Caller::Session { session: Arc::new(Identity { session: Uuid::from_u128(2), who }), from })
+    }
+
     fn call(&self, caller: &Caller, verb: &str, parameters: Vec<Value>) -> Result<Value, Failure> {
         self.calls.lock().unwrap().push((caller.clone(), verb.to_owned(), parameters.clone()));
         match verb {
@@ -63,6 +90,9 @@ pub struct Served {
     pub folder: TempDir,
     pub begun: Receiver<Sender<()>>,
     pub consoles: Receiver<UnixStream>,
+    pub logins: Receiver<Login>,
+    pub http: SocketAddr,
+    pub https: SocketAddr,
 }
 
 impl Served {
@@ -74,21 +104,43 @@ impl Served {
     pub fn with(change: impl FnOnce(&mut Limits)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ((begun, starts), (consoles, opened)) = (channel(), channel());
-        let fake = Fake { calls: Mutex::default(), begun: Mutex::new(begun), consoles: Mutex::new(consoles) };
+        let (logins, logged_in) = channel();
+        let fake = Fake {
+            calls: Mutex::default(),
+            begun: Mutex::new(begun),
+            consoles: Mutex::new(consoles),
+            logins: Mutex::new(logins),
+            role: Mutex::new(RoleName::PoolAdmin),
+        };
         let fake = Arc::new(fake);
         let mut limits = Limits::default();
         change(&mut limits);
-        let server = Server::start(Arc::clone(&fake) as Arc<dyn Verbs>, folder.path().join("socket"), limits).unwrap();
-        Self { fake, server: Some(server), folder, begun: starts, consoles: opened }
+        let mut listeners = Listeners::socket(folder.path().join("socket"));
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let certificate = Certificate::open(folder.path().join("certificate.pem"), &["localhost".to_owned()]).unwrap();
+        let http = listeners.http(local).unwrap();
+        let https = listeners.https(local, Arc::new(certificate)).unwrap();
+        let server = Server::start(Arc::clone(&fake) as Arc<dyn Verbs>, listeners, limits).unwrap();
+        Self { fake, server: Some(server), folder, begun: starts, consoles: opened, logins: logged_in, http, https }
     }
 
     pub fn client(&self) -> Client {
         Client::connect(self.server.as_ref().unwrap().path())
     }
+
+    /// A client on the port without TLS.
+    pub fn remote(&self) -> Client {
+        Client::remote(self.http)
+    }
 }
 
+/// What a connection is to a client.
+trait Stream: Read + Write + Send {}
+
+impl<T: Read + Write + Send> Stream for T {}
+
 /// One connection.
-pub struct Client(BufReader<UnixStream>);
+pub struct Client(BufReader<Box<dyn Stream>>);
 
 /// An answer.
 #[derive(Debug)]
@@ -114,7 +166,14 @@ impl Client {
         let stream = UnixStream::connect(path).unwrap();
         stream.set_read_timeout(Some(LONG)).unwrap();
         stream.set_write_timeout(Some(LONG)).unwrap();
-        Self(BufReader::new(stream))
+        Self(BufReader::new(Box::new(stream)))
+    }
+
+    pub fn remote(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.set_write_timeout(Some(LONG)).unwrap();
+        Self(BufReader::new(Box::new(stream)))
     }
 
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
@@ -177,6 +236,11 @@ impl Client {
 /// The request for a verb.
 pub fn call(verb: &str, parameters: &[Value]) -> Vec<u8> {
     let parameters: Vec<_> = [json!("OpaqueRef:NULL")].into_iter().chain(parameters.iter().cloned()).collect();
+    post(&json!({ "jsonrpc": "2.0", "method": verb, "params": parameters, "id": 1 }).to_string(), "")
+}
+
+/// A request without the session that [`call`] adds.
+pub fn plain(verb: &str, parameters: &[&str]) -> Vec<u8> {
     post(&json!({ "jsonrpc": "2.0", "method": verb, "params": parameters, "id": 1 }).to_string(), "")
 }
 

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use xvirt_pool::model::{Host, Record, Task, Vm};
 use xvirt_pool::operation::{Caller, Failure, Verbs};
-use xvirt_pool::xenapi::{Limits, Server};
+use xvirt_pool::xenapi::{Limits, Listeners, Server};
 
 /// The state of a service.
 #[derive(Default)]
@@ -169,7 +169,7 @@ impl Service {
         let folder = tempfile::tempdir().unwrap();
         let fake = Arc::new(Fake::default());
         let verbs = Arc::clone(&fake) as Arc<dyn Verbs>;
-        let server = Server::start(verbs, folder.path().join("socket"), Limits::default()).unwrap();
+        let server = Server::start(verbs, Listeners::socket(folder.path().join("socket")), Limits::default()).unwrap();
         Self { fake, server, _folder: folder }
     }
 
