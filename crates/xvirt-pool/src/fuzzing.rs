@@ -7,7 +7,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Result;
 use crate::model::Class as _;
-use crate::operation::Failure;
 use crate::operation::query::Query;
 use crate::store::{ManualClock, Pair, SimulatedStore, Store};
 use crate::xenapi::method::method;
