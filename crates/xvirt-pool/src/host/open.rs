@@ -442,11 +442,16 @@ impl Inner {
         // What is described has all events before; those that were not told yet may be worth a message.
         let seen = description.last_event;
         let told = if owner.phase == Phase::Running { owner.told } else { seen };
-        let (host, boot, console) = (self.host, self.boot.clone(), Uuid::new_v4());
-        self.objects.change(|change| {
+        let (host, boot, console, version) = (self.host, self.boot.clone(), Uuid::new_v4(), version(description));
+        let (inner, described, took_over) = (Arc::clone(self), positions.clone(), worker.took_over);
+        // A store without room takes it later: the VM runs, and can be used.
+        let _ = self.later.make(&self.objects, move |change| {
             let Some(mut record) = change.find(vm)? else { return Ok(()) };
             let mut owner = slot::owner_of(change, vm)?;
-            let before = owner.clone();
+            // It may have ended before there was room.
+            if owner.phase == Phase::None {
+                return Ok(());
+            }
             let was_starting = owner.phase != Phase::Running;
             if was_starting {
                 (owner.started, owner.boot) = (now, boot.clone());
@@ -458,8 +463,8 @@ impl Inner {
             record.power_state = state.unwrap_or(record.power_state);
             record.domid = i64::try_from(epoch).unwrap_or(i64::MAX);
             set_running(change, vm, &mut record, host, console)?;
-            record.xvirt_worker_version = version(description);
-            attach::set_attached(change, &record, |device| match &positions {
+            record.xvirt_worker_version.clone_from(&version);
+            attach::set_attached(change, &record, |device| match &described {
                 Some(positions) => Some(positions.has(device)),
                 // It may have each that it was built with.
                 None if was_starting => Some(true),
@@ -468,12 +473,10 @@ impl Inner {
             if resumed {
                 forget_saved_state(change, &mut record)?;
             }
-            self.end_operations(change, &mut record, worker.took_over)?;
-            if owner != before {
-                change.put_beside(&Owner::key(vm), &owner)?;
-            }
+            inner.end_operations(change, &mut record, took_over)?;
+            change.put_beside(&Owner::key(vm), &owner)?;
             slot::put(change, vm, &mut record)
-        })?;
+        });
         if let Err(failure) = worker.place.remove_beside() {
             tracing::warn!(%failure, %vm, "the folder of a worker cannot be removed");
         }
