@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use xvirt_pool::operation::{Caller, Verbs};
-use xvirt_pool::xenapi::{Limits, Server};
+use xvirt_pool::xenapi::{Limits, Listeners, Server};
 use xvirt_pool::{Host, HostOptions};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
@@ -34,7 +34,11 @@ fn main() -> Result<()> {
         vms.push(host.call(&me, "VM.create", vec![json!({ "name_label": format!("vm {number}") })])?);
     }
     let vm = vms.first().cloned().ok_or("there is no VM")?;
-    let server = Server::start(Arc::clone(&host) as Arc<dyn Verbs>, folder.path().join("socket"), Limits::default())?;
+    let server = Server::start(
+        Arc::clone(&host) as Arc<dyn Verbs>,
+        Listeners::socket(folder.path().join("socket")),
+        Limits::default(),
+    )?;
 
     let mut client = Client::new(server.path())?;
     let mut listed = Vec::new();

@@ -1,7 +1,7 @@
 //! One host's side: makes what the records say true, and the records what is true.
 //!
-//! `options` says where things are; `open` begins a service: it adopts the workers that it finds, ends what an earlier
-//! service left undone, and starts what should run. `calls` takes verbs apart and carries them out, with `jobs` for those
+//! `options` says where things are; `open` begins a service: it adopts the workers that it finds (`adopt`), ends what
+//! an earlier service left undone, and starts what should run. `calls` takes verbs apart and carries them out, with `jobs` for those
 //! that nobody waits for; `access` says who may call them. `start`, `stop`, `suspend` and `devices` are the verbs of VMs
 //! that take a while, `records` those that are done with one transaction, of which `setters` checks what the setters of
 //! fields require of other objects; `events`, `tasks`, `messages` and `advice` are those of which nothing in the world
@@ -12,6 +12,7 @@
 //! `descriptors` are what the VMs take of it.
 
 mod access;
+mod adopt;
 mod advice;
 mod attach;
 mod calls;

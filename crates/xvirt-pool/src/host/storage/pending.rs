@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn what_may_have_been_recorded_is_excluded_before_its_images_are_removed() {
         let store = Arc::new(SimulatedStore::new(1, Arc::new(ManualClock::default())));
-        let objects = Objects::new(store, Uuid::new_v4());
+        let objects = Objects::new(store, Uuid::new_v4(), Arc::new(crate::host::SystemHostClock));
         let pending = Pending { key: "/host/a/pending/b".to_owned(), paths: vec!["/disks/c.raw".into()] };
         objects.change(|change| pending.record(change)).unwrap();
         let mut attempts = 0;
