@@ -2,6 +2,8 @@
 //! [`store`], where the configuration of a host or a pool is kept, and how every part of it learns of changes; and, with the
 //! feature `host`, the [host](Host) itself: its VMs, whose verbs are in [`operation`].
 
+#[cfg(feature = "host")]
+mod clock;
 mod error;
 #[cfg(feature = "host")]
 mod event;

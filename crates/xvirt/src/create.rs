@@ -9,10 +9,7 @@ use crate::failure::Result;
 use crate::name::reference;
 use crate::objects::{new, repository, settings};
 use crate::output::Output;
-use crate::size::Size;
-
-/// Bytes below which no balloon takes memory from a guest.
-pub const LEAST_MEMORY: u64 = 2 << 20;
+use crate::size::{LEAST_MEMORY, Size};
 
 /// Creates a VM. If something fails, what was created is destroyed again.
 pub async fn create(client: &Client, options: &Create, output: &Output) -> Result<()> {

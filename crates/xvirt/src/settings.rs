@@ -7,7 +7,7 @@ use crate::client::Client;
 use crate::failure::Result;
 use crate::name;
 use crate::output::Output;
-use crate::size::Size;
+use crate::size::{LEAST_MEMORY, Size};
 use crate::vms::shown;
 
 #[derive(Debug, Args)]
@@ -74,7 +74,7 @@ fn verbs(changes: &Changes, vcpus_max: i64) -> Vec<(&'static str, Vec<Value>)> {
         verbs.extend(text.as_ref().map(|text| (verb, vec![json!(text)])));
     }
     if let Some(Size(memory)) = changes.memory {
-        let least = memory.min(crate::create::LEAST_MEMORY);
+        let least = memory.min(LEAST_MEMORY);
         verbs.push(("set_memory_limits", [least, memory, memory, memory].map(|bytes| json!(bytes)).to_vec()));
     }
     if let Some(vcpus) = changes.vcpus {

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// Bytes below which no balloon takes memory from a guest.
+pub const LEAST_MEMORY: u64 = 2 << 20;
+
 /// A size in bytes: a number, and K, M, G or T for powers of 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);

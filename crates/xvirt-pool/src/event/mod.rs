@@ -13,7 +13,6 @@ mod wanted;
 
 pub(crate) use batch::{Told, batch, old_events};
 pub(crate) use feed::{Feed, Found};
-pub(crate) use history::Object;
 pub(crate) use news::{Messages, News, about_vm};
 pub(crate) use token::{parse as parse_token, text as token_text};
 pub(crate) use wanted::Wanted;

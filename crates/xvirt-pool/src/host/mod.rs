@@ -16,7 +16,6 @@ mod adopt;
 mod advice;
 mod attach;
 mod calls;
-mod clock;
 mod descriptors;
 mod devices;
 mod events;
@@ -57,8 +56,8 @@ use uuid::Uuid;
 use xvirt_worker::protocol::ConsoleKind;
 
 #[cfg(feature = "simulation")]
-pub use clock::ManualHostClock;
-pub use clock::{HostClock, SystemHostClock};
+pub use crate::clock::ManualHostClock;
+pub use crate::clock::{HostClock, SystemHostClock};
 pub use options::HostOptions;
 
 use self::access::Access;

@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{Change, parse, record_key};
-use crate::event::Object;
+use super::{Change, Object, parse, record_key};
 use crate::model::{
     DateTime, DomainType, Host, Network, Pbd, Record, Ref, Sr, Vbd, Vdi, Vif, Vm, VmGuestMetrics, VmMetrics,
     VmPowerState,

@@ -1,9 +1,10 @@
 //! The objects of the pool in the store: reading them, and changing several at once.
 //!
 //! The record of an object is at `/CLASS/UUID/record`; what xvirt keeps beside it is next to that. `derived` writes what
-//! follows from a change.
+//! follows from a change, `object` tells which object a key is about.
 
 mod derived;
+mod object;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,13 +16,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::host::HostClock;
+use crate::clock::HostClock;
 use crate::model::{Class, ClassTable, DateTime, Record, Ref};
 use crate::operation::{Failure, codes};
 use crate::store::{Compare, Decision, Operation, Outcome, Revision, Store, Transaction};
 use crate::sync::lock;
 
 pub(crate) use derived::companion;
+pub(crate) use object::{Object, class_number};
 
 /// How many pairs a page has.
 const PAGE: usize = 500;

@@ -1,7 +1,7 @@
 //! Changes over a store that often does not say whether it has committed.
 
 use super::*;
-use crate::host::SystemHostClock;
+use crate::clock::SystemHostClock;
 use crate::model::Vm;
 use crate::store::{Faults, ManualClock, SimulatedStore};
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::host::SystemHostClock;
+use crate::clock::SystemHostClock;
 use crate::model::{HostMetrics, StorageOperations, VbdOperations, VdiOperations, VifOperations};
 use crate::objects::Objects;
 use crate::store::{ManualClock, SimulatedStore};
