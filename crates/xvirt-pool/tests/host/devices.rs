@@ -127,5 +127,5 @@ fn what_cannot_be_is_refused_with_xenapis_codes() {
     assert_eq!(service.code("VM.start", [vm.clone(), json!(false), json!(false)]), "INTERNAL_ERROR");
     assert_eq!(service.field("VM", &vm, "current_operations"), json!({}));
     assert_eq!(service.power_state(&vm), "Halted");
-    assert_eq!(std::fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+    place.require_no_workers();
 }

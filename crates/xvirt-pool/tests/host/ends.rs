@@ -87,7 +87,7 @@ fn a_worker_that_died_while_no_service_was_there_is_told_by_the_next_one() {
     let service = place.open();
     service.wait("VM", &vm, "power_state", "Halted");
     assert!(service.messages(&vm)[0].1.contains("the worker was killed"), "{:?}", service.messages(&vm));
-    assert_eq!(std::fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+    place.require_no_workers();
 }
 
 #[test]

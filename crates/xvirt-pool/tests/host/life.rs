@@ -38,7 +38,7 @@ fn a_vm_runs_on_while_its_service_is_away() {
     assert_eq!(service.code("VM.get_record", [vm]), "HANDLE_INVALID");
     assert_eq!(service.ok("VM.get_all", []), json!([]));
     assert!(workers_of(&place.run()).is_empty());
-    assert_eq!(std::fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+    place.require_no_workers();
 }
 
 #[test]

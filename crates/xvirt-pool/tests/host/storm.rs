@@ -272,7 +272,7 @@ fn tear_down(client: &mut Client, place: &Place) {
         client.ask("VM.destroy", [vm.clone()]).unwrap();
     }
     assert!(workers_of(&place.run()).is_empty());
-    assert_eq!(std::fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+    place.require_no_workers();
     for class in ["VM", "VBD", "VIF", "console"] {
         assert_eq!(client.ask(&format!("{class}.get_all"), []).unwrap(), json!([]), "{class}");
     }

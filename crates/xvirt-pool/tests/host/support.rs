@@ -57,6 +57,12 @@ impl Place {
         self.folder.path().join("run")
     }
 
+    /// Nothing is left of any worker. A VM is halted before the last file of its worker is removed.
+    pub fn require_no_workers(&self) {
+        let folders = || fs::read_dir(self.run().join("workers")).unwrap().count();
+        assert_eq!(xvirt_testing::process::comes_to(&0, PATIENCE, folders), Ok(()));
+    }
+
     pub fn options(&self) -> HostOptions {
         options(self.folder.path())
     }

@@ -127,9 +127,7 @@ fn a_guest_counts_on_in_a_new_worker_with_its_devices() {
     service.wait("VM", &vm, "power_state", "Halted");
     assert_eq!((service.messages(&vm), service.field("VM", &vm, "xvirt_worker_version")), (vec![], json!("")));
     assert_eq!((taps(), workers_of(&place.run())), (vec![], vec![]));
-    // The record is there before the last file is removed.
-    let folders = || fs::read_dir(place.run().join("workers")).unwrap().count();
-    assert_eq!(xvirt_testing::process::comes_to(&0, crate::support::PATIENCE, folders), Ok(()));
+    place.require_no_workers();
 }
 
 #[test]
@@ -270,7 +268,7 @@ fn power_is_cut_while_a_worker_is_replaced() {
         service.wait("VM", &vm, "current_operations", json!({}));
         let ended = xvirt_testing::process::comes_to(&0, crate::support::PATIENCE, || workers_of(&place.run()).len());
         assert_eq!(ended, Ok(()));
-        assert_eq!(fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+        place.require_no_workers();
         assert_eq!(service.messages(&vm), []);
     }
 }

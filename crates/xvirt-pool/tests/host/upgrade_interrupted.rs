@@ -102,7 +102,7 @@ fn take_over(channel: UnixStream) -> (TakeOver, Vec<OwnedFd>) {
 fn end(service: &Service, place: &Place, vm: &Value) {
     service.ok("VM.hard_shutdown", [vm.clone()]);
     assert_eq!((workers_of(&place.run()), service.messages(vm)), (vec![], vec![]));
-    assert_eq!(fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+    place.require_no_workers();
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_new_worker_that_has_died_since_decides_what_became_of_the_vm() {
         service.wait("VM", &vm, "power_state", "Halted");
         let messages = service.messages(&vm);
         assert!(messages.len() == 1 && messages[0].1.contains("the worker was killed"), "{messages:?}");
-        assert_eq!(fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+        place.require_no_workers();
         let ended = xvirt_testing::process::comes_to(&0, PATIENCE, || workers_of(&place.run()).len());
         assert_eq!(ended, Ok(()));
     }
@@ -252,7 +252,7 @@ fn a_service_that_is_killed_at_any_moment_leaves_one_worker() {
     assert_eq!(client.ask("message.get_all", []).unwrap(), json!([]));
     client.ask("VM.hard_shutdown", [vm]).unwrap();
     assert_eq!(workers_of(&place.run()), []);
-    assert_eq!(fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+    place.require_no_workers();
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn a_new_worker_that_is_killed_at_any_moment_loses_the_guest_at_most_with_a_mess
     }
     let ended = xvirt_testing::process::comes_to(&0, PATIENCE, || workers_of(&place.run()).len());
     assert_eq!(ended, Ok(()));
-    assert_eq!(fs::read_dir(place.run().join("workers")).unwrap().count(), 0);
+    place.require_no_workers();
 }
 
 /// Whether the worker of a VM says that its guest runs.
