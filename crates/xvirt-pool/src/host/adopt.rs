@@ -17,7 +17,7 @@ use super::settle::Settled;
 use super::start::{power_state, promised, set_running, version};
 use super::suspend::forget_saved_state;
 use super::{Inner, attach, slot};
-use crate::model::{Ref, Task, Vm, VmOperations, VmPowerState};
+use crate::model::{DateTime, Ref, Task, Vm, VmOperations, VmPowerState};
 use crate::operation::{Failure, codes};
 use crate::sync::lock;
 use crate::task;
@@ -169,7 +169,7 @@ impl Inner {
                 // What an earlier service was doing with it is over.
                 self.objects.change(|change| {
                     let Some(mut record) = change.find(vm)? else { return Ok(()) };
-                    self.end_operations(change, &mut record, false)?;
+                    end_operations(change, &mut record, false, self.now())?;
                     slot::put(change, vm, &mut record)
                 })?;
                 self.adopt_later(vm);
@@ -240,7 +240,7 @@ impl Inner {
         let seen = description.last_event;
         let told = if owner.phase == Phase::Running { owner.told } else { seen };
         let (host, boot, console, version) = (self.host, self.boot.clone(), Uuid::new_v4(), version(description));
-        let (inner, described, took_over) = (Arc::clone(self), positions.clone(), worker.took_over);
+        let (described, took_over, ended) = (positions.clone(), worker.took_over, self.now());
         // A store without room takes it later: the VM runs, and can be used.
         let _ = self.later.make(&self.objects, move |change| {
             let Some(mut record) = change.find(vm)? else { return Ok(()) };
@@ -270,7 +270,7 @@ impl Inner {
             if resumed {
                 forget_saved_state(change, &mut record)?;
             }
-            inner.end_operations(change, &mut record, took_over)?;
+            end_operations(change, &mut record, took_over, ended)?;
             change.put_beside(&Owner::key(vm), &owner)?;
             slot::put(change, vm, &mut record)
         });
@@ -308,33 +308,9 @@ impl Inner {
                 change.put_beside(&Owner::key(vm), &owner.release())?;
             }
             record.scheduled_to_be_resident_on = Ref::NULL;
-            self.end_operations(change, &mut record, false)?;
+            end_operations(change, &mut record, false, self.now())?;
             slot::put(change, vm, &mut record)
         })
-    }
-
-    /// Ends the tasks that were changing a VM: as done, if the VM is as they were to make it. `moved` says whether it is in
-    /// a new worker.
-    fn end_operations(
-        &self,
-        change: &mut crate::objects::Change<'_>,
-        record: &mut Vm,
-        moved: bool,
-    ) -> Result<(), Failure> {
-        for (task, operation) in std::mem::take(&mut record.current_operations) {
-            let Ok(task) = task.parse::<Ref<Task>>() else { continue };
-            let Some(mut found) = change.find(task)? else { continue };
-            if !task::has_ended(&found) {
-                let done = match operation {
-                    VmOperations::PoolMigrate => moved,
-                    other => is_done(other, record.power_state),
-                };
-                let outcome = if done { Ok(Value::Null) } else { Err(task::interrupted()) };
-                task::end(&mut found, &outcome, self.now());
-                change.put(task, &found)?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -354,4 +330,28 @@ fn is_done(operation: VmOperations, state: VmPowerState) -> bool {
         Op::Suspend => state == State::Suspended,
         _ => false,
     }
+}
+
+/// Ends the tasks that were changing a VM: as done, if the VM is as they were to make it. `moved` says whether it is in
+/// a new worker.
+fn end_operations(
+    change: &mut crate::objects::Change<'_>,
+    record: &mut Vm,
+    moved: bool,
+    now: DateTime,
+) -> Result<(), Failure> {
+    for (task, operation) in std::mem::take(&mut record.current_operations) {
+        let Ok(task) = task.parse::<Ref<Task>>() else { continue };
+        let Some(mut found) = change.find(task)? else { continue };
+        if !task::has_ended(&found) {
+            let done = match operation {
+                VmOperations::PoolMigrate => moved,
+                other => is_done(other, record.power_state),
+            };
+            let outcome = if done { Ok(Value::Null) } else { Err(task::interrupted()) };
+            task::end(&mut found, &outcome, now);
+            change.put(task, &found)?;
+        }
+    }
+    Ok(())
 }

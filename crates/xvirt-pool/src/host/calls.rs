@@ -31,12 +31,12 @@ impl Inner {
         let (table, name) =
             plain.split_once('.').and_then(|(table, name)| Some((class(table)?, name))).ok_or_else(unknown)?;
         let call = table.call(name).ok_or_else(unknown)?;
-        answered::require(table, name, call)?;
-        let arguments = Arguments::read(plain, table, call, given)?;
         let of_access = table.name == "session" || table.name == "user" && matches!(call, Call::Own(_));
         if asynchronous && (of_access || table.name == "event" || !matches!(call, Call::Own(_))) {
             return Err(unknown());
         }
+        answered::require(table, name, call)?;
+        let arguments = Arguments::read(plain, table, call, given)?;
         let object = Some(arguments.text(0)).filter(|text| text.starts_with("OpaqueRef:"));
         let audited = Entry::of(caller, table, name, call, object.as_deref());
         let permitted = self.permit(caller, table, name, call, &arguments);

@@ -94,10 +94,10 @@ impl Inner {
             return;
         };
         let vm = Ref::<Vm>::new(worker.vm);
-        let state = match &record.event {
-            Event::Paused => VmPowerState::Paused,
-            Event::Started | Event::Unpaused | Event::Resumed | Event::HardReset | Event::Restarted => {
-                VmPowerState::Running
+        match &record.event {
+            // A reset leaves a paused VM paused, and an operation may have changed more meanwhile.
+            Event::Paused | Event::Started | Event::Unpaused | Event::Resumed | Event::HardReset | Event::Restarted => {
+                self.look_again(worker)
             }
             Event::Crashed(_) => {
                 let preserves = self
@@ -107,23 +107,20 @@ impl Inner {
                 if preserves {
                     self.tell_of_event(worker, frame.sequence, &News::Preserved);
                 }
-                return;
             }
-            Event::DiskUnplugged { .. } => return look_for_gone(self.look_for_gone::<Vbd>(worker), vm),
-            Event::NicUnplugged { .. } => return look_for_gone(self.look_for_gone::<Vif>(worker), vm),
+            Event::DiskUnplugged { .. } => look_for_gone(self.look_for_gone::<Vbd>(worker), vm),
+            Event::NicUnplugged { .. } => look_for_gone(self.look_for_gone::<Vif>(worker), vm),
             Event::IoError { disk, operation, offset, reason, .. } => {
                 if worker.may_tell_of_disk(self.since_boot()) {
                     let text = format!("disk {disk}: {operation:?} at offset {offset} failed: {reason}");
                     self.tell_of_event(worker, frame.sequence, &News::DiskError(text));
                 }
-                return;
             }
-            _ => return,
-        };
-        self.set_state(worker, state, frame.sequence);
+            _ => {}
+        }
     }
 
-    /// Asks a worker for the power state of its VM, because events are missing: it keeps only the newest.
+    /// Asks a worker for the power state of its VM, because of an event, or because events are missing.
     fn look_again(&self, worker: &Arc<Worker>) {
         let described = worker.connect(Some(super::END_PATIENCE)).and_then(|(mut connection, _)| connection.describe());
         let Ok(description) = described else { return };
