@@ -7412,7 +7412,8 @@ XvirtStatus xvirt_repository_flatten_checkpoint(const struct XvirtRepository *re
  *
  * This copies what both images have. Left as they are: an image on which several are based, one that is based on
  * nothing itself, and one on which a running VM's disk is directly based. It may be cancelled and repeated at
- * any time. VMs can run and start meanwhile.
+ * any time. VMs run on meanwhile; the start of one whose own disk is being merged fails with XVIRT_STATUS_BUSY,
+ * and succeeds once that disk is done.
  *
  * Errors:
  * XVIRT_STATUS_CANCELLED; XVIRT_STATUS_NO_SPACE: a merge needs room for its result; or the repository is

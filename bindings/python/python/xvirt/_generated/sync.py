@@ -1145,7 +1145,8 @@ class Repository(RepositoryMethods, Handle):
 
         This copies what both images have. Left as they are: an image on which several are based, one that is based on
         nothing itself, and one on which a running VM's disk is directly based. It may be cancelled and repeated at any
-        time. VMs can run and start meanwhile.
+        time. VMs run on meanwhile; the start of one whose own disk is being merged fails with `BusyError`, and succeeds
+        once that disk is done.
 
         Raises:
         `CancelledError`; `NoSpaceError`: a merge needs room for its result; or the
