@@ -7,8 +7,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use xvirt_benches::programs;
-use xvirt_benches::{Result, demo_vm};
+use xvirt_benches::{Result, programs};
+use xvirt_core::config::ByteSize;
 use xvirt_core::demo::{self, CommandLine, Mode};
 
 use crate::api::Api;
@@ -88,9 +88,9 @@ impl Drop for Service {
     }
 }
 
-/// The record of a VM like those of the library.
-pub(crate) fn vm(name: &str, mode: Mode) -> Value {
-    let memory = demo_vm::MEMORY.bytes();
+/// The record of a VM with this much memory.
+pub(crate) fn vm(name: &str, mode: Mode, memory: ByteSize) -> Value {
+    let memory = memory.bytes();
     json!({
         "name_label": name,
         "memory_static_min": memory,

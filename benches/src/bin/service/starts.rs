@@ -21,7 +21,7 @@ const ASKED: Duration = Duration::from_millis(10);
 pub(crate) fn measure(service: &Service, folder: &Path, runs: usize) -> Result<Value> {
     let (host, guest) = (Host::probe()?, Guest::demo(folder)?);
     let mut api = service.api()?;
-    let vm = api.call("VM.create", &[service::vm("start", Mode::Echo)])?;
+    let vm = api.call("VM.create", &[service::vm("start", Mode::Echo, demo_vm::MEMORY)])?;
     let jailed = programs::jailed_firecracker(&guest, folder);
     let (mut library, mut through, mut answered, mut peer) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // The first round warms the caches.
