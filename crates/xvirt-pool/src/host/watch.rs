@@ -110,11 +110,9 @@ impl Inner {
             }
             Event::DiskUnplugged { .. } => look_for_gone(self.look_for_gone::<Vbd>(worker), vm),
             Event::NicUnplugged { .. } => look_for_gone(self.look_for_gone::<Vif>(worker), vm),
-            Event::IoError { disk, operation, offset, reason, .. } => {
-                if worker.may_tell_of_disk(self.since_boot()) {
-                    let text = format!("disk {disk}: {operation:?} at offset {offset} failed: {reason}");
-                    self.tell_of_event(worker, frame.sequence, &News::DiskError(text));
-                }
+            Event::IoError { disk, operation, offset, reason, .. } if worker.may_tell_of_disk(self.since_boot()) => {
+                let text = format!("disk {disk}: {operation:?} at offset {offset} failed: {reason}");
+                self.tell_of_event(worker, frame.sequence, &News::DiskError(text));
             }
             _ => {}
         }
