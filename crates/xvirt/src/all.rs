@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::time::{Instant, sleep};
-use xvirt_pool::model::{Vm, VmPowerState};
+use xvirt_pool::model::Vm;
 
 use crate::client::Client;
 use crate::failure::Result;
 use crate::output::Output;
-use crate::vms::{all, reference, shown};
+use crate::vms::{all, in_memory, reference, shown};
 
 /// How long the pauses between two looks at the VMs are.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -46,5 +46,5 @@ pub async fn shut_down(client: &Client, patience: Duration, output: &Output) -> 
 
 async fn up(client: &Client) -> Result<Vec<Vm>> {
     let vms = all(client).await?.into_iter().map(|(vm, _)| vm);
-    Ok(vms.filter(|vm| matches!(vm.power_state, VmPowerState::Running | VmPowerState::Paused)).collect())
+    Ok(vms.filter(in_memory).collect())
 }

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use xvirt_pool::model::{Vbd, Vdi, VdiType, Vm, VmPowerState};
+use xvirt_pool::model::{Vbd, Vdi, VdiType, Vm};
 
 use crate::client::Client;
 use crate::failure::{Failure, Result};
@@ -11,7 +11,7 @@ use crate::objects::{all, new, repository, settings};
 use crate::output::{Output, table};
 use crate::size::Size;
 use crate::vms::shown;
-use crate::{follow, limit};
+use crate::{device, follow, limit};
 
 #[derive(Debug, Subcommand)]
 pub enum DiskVerb {
@@ -149,15 +149,7 @@ async fn attach(client: &Client, place: &Place, read_only: bool, bootable: bool,
         "mode": if read_only { "RO" } else { "RW" },
     });
     let what = format!("attach the disk {:?} to {}", place.disk, shown(&vm.record));
-    let vbd = new(client, "VBD", settings::<Vbd>(fields)?).await;
-    let vbd = vbd.map_err(|failure| failure.doing(format!("cannot {what}")))?;
-    if in_memory(&vm.record)
-        && let Err(failure) = follow::verb(client, "VBD.plug", vec![json!(vbd)], &what).await
-    {
-        // The failure above is what matters.
-        let _ = client.call("VBD.destroy", vec![json!(vbd)]).await;
-        return Err(failure);
-    }
+    let vbd = device::attach(client, "VBD", settings::<Vbd>(fields)?, &vm.record, &what).await?;
     let position = client.call("VBD.get_userdevice", vec![json!(vbd)]).await?;
     output.print(&json!({ "disk": place.disk, "vm": vm.record.uuid, "position": position }), String::new)
 }
@@ -165,11 +157,7 @@ async fn attach(client: &Client, place: &Place, read_only: bool, bootable: bool,
 async fn detach(client: &Client, place: &Place, output: &Output) -> Result<()> {
     let (reference, vbd) = find(client, place).await?;
     let what = format!("detach the disk {:?} from the VM {:?}", place.disk, place.vm);
-    if vbd.currently_attached {
-        follow::verb(client, "VBD.unplug", vec![json!(reference)], &what).await?;
-    }
-    let destroyed = client.call("VBD.destroy", vec![json!(reference)]).await;
-    destroyed.map_err(|failure| failure.doing(format!("cannot {what}")))?;
+    device::detach(client, "VBD", &reference, vbd.currently_attached, &what).await?;
     output.print(&json!({ "disk": place.disk, "vm": place.vm }), String::new)
 }
 
@@ -185,9 +173,4 @@ async fn find(client: &Client, place: &Place) -> Result<(String, Vbd)> {
     }
     let what = format!("cannot find the disk {:?} in {}", place.disk, shown(&vm.record));
     Err(Failure::not_found(what, "the VM does not have it; see `xvirt disk list`"))
-}
-
-/// Whether devices come and go while it runs.
-pub fn in_memory(vm: &Vm) -> bool {
-    matches!(vm.power_state, VmPowerState::Running | VmPowerState::Paused)
 }

@@ -1,26 +1,22 @@
 //! `xvirt host show`.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
+use serde_json::json;
 use xvirt_pool::model::{Host, HostMetrics};
 
 use crate::client::Client;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::name::read;
+use crate::objects;
 use crate::output::{Output, lines};
 use crate::size::Size;
 use crate::vms::all;
 
 /// Shows this host.
 pub async fn show(client: &Client, output: &Output) -> Result<()> {
-    let records = client.call("host.get_all_records", Vec::new()).await?;
-    let records: BTreeMap<String, Value> =
-        serde_json::from_value(records).map_err(|error| Failure::new("cannot understand the host's record", error))?;
     let vms = all(client).await?;
-    let mut texts = Vec::new();
-    for (reference, record) in &records {
-        let host: Host = read(record.clone())?;
+    let (mut texts, mut records) = (Vec::new(), Vec::new());
+    for (reference, host, record) in objects::all::<Host>(client).await? {
+        records.push(record);
         let metrics = client.call("host_metrics.get_record", vec![json!(host.metrics.to_string())]).await.ok();
         let metrics: Option<HostMetrics> = metrics.and_then(|metrics| read(metrics).ok());
         let total = metrics.and_then(|metrics| u64::try_from(metrics.memory_total).ok());
@@ -32,7 +28,7 @@ pub async fn show(client: &Client, output: &Output) -> Result<()> {
             _ => String::new(),
         };
         let version = host.software_version.get("product_version").cloned().unwrap_or_default();
-        let running = vms.iter().filter(|(vm, _)| vm.resident_on.to_string() == *reference).count();
+        let running = vms.iter().filter(|(vm, _)| vm.resident_on.to_string() == reference).count();
         texts.push(lines(&[
             ("name", host.name_label),
             ("description", host.name_description),
@@ -45,5 +41,5 @@ pub async fn show(client: &Client, output: &Output) -> Result<()> {
             ("enabled", if host.enabled { "yes" } else { "no" }.to_owned()),
         ]));
     }
-    output.print(&records.values().collect::<Vec<_>>(), || texts.join("\n"))
+    output.print(&records, || texts.join("\n"))
 }

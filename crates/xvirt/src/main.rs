@@ -2,10 +2,10 @@
 //!
 //! `arguments` is the command line. `service` is the host service; `listen`, `port`, `log`, `notify` and `account` are its
 //! ways to the system. The rest is the client: `client` speaks XenAPI over the service's socket; `vm` (with `create`,
-//! `settings`, `all`, `upgrade` and `console`), `disk`, `nic` (both with `limit`), `network`, `sr`, `user` (with `password`),
-//! `task`, `message` and `host` are the nouns; `name` finds what a name or a UUID means, `objects` reads and creates
-//! records, `follow` follows a task to its end; `vms` lists VMs, `output` prints tables and JSON, `plain` makes text
-//! harmless, and `failure` is what went wrong, with the exit status.
+//! `settings`, `all`, `upgrade` and `console`), `disk` and `nic` (both with `device` and `limit`), `network`, `sr`, `user`
+//! (with `password`), `task`, `message` and `host` are the nouns; `name` finds what a name or a UUID means, `objects` reads
+//! and creates records, `follow` follows a task to its end; `vms` lists VMs, `output` prints tables and JSON, `plain` makes
+//! text harmless, and `failure` is what went wrong, with the exit status.
 
 mod account;
 mod all;
@@ -13,6 +13,7 @@ mod arguments;
 mod client;
 mod console;
 mod create;
+mod device;
 mod disk;
 mod failure;
 mod follow;

@@ -5,14 +5,13 @@ use serde_json::{Value, json};
 use xvirt_pool::model::{Network, Vif};
 
 use crate::client::Client;
-use crate::disk::in_memory;
 use crate::failure::{Failure, Result};
 use crate::name::{self, Found, read, reference};
-use crate::objects::{new, settings};
+use crate::objects::settings;
 use crate::output::{Output, table};
 use crate::size::Size;
 use crate::vms::shown;
-use crate::{follow, limit};
+use crate::{device, limit};
 
 #[derive(Debug, Subcommand)]
 pub enum NicVerb {
@@ -86,15 +85,7 @@ async fn attach(client: &Client, vm: &str, network: &str, mac: &str, output: &Ou
     let found = reference(client, "network", network).await?;
     let fields = json!({ "VM": vm.reference, "network": found, "device": "autodetect", "MAC": mac });
     let what = format!("attach the network {network:?} to {}", shown(&vm.record));
-    let vif = new(client, "VIF", settings::<Vif>(fields)?).await;
-    let vif = vif.map_err(|failure| failure.doing(format!("cannot {what}")))?;
-    if in_memory(&vm.record)
-        && let Err(failure) = follow::verb(client, "VIF.plug", vec![json!(vif)], &what).await
-    {
-        // The failure above is what matters.
-        let _ = client.call("VIF.destroy", vec![json!(vif)]).await;
-        return Err(failure);
-    }
+    let vif = device::attach(client, "VIF", settings::<Vif>(fields)?, &vm.record, &what).await?;
     let number = client.call("VIF.get_device", vec![json!(vif)]).await?;
     output.print(&json!({ "vm": vm.record.uuid, "number": number }), String::new)
 }
@@ -102,11 +93,7 @@ async fn attach(client: &Client, vm: &str, network: &str, mac: &str, output: &Ou
 async fn detach(client: &Client, place: &Place, output: &Output) -> Result<()> {
     let (reference, vif) = find(client, place).await?;
     let what = format!("detach the interface {} of the VM {:?}", place.number, place.vm);
-    if vif.currently_attached {
-        follow::verb(client, "VIF.unplug", vec![json!(reference)], &what).await?;
-    }
-    let destroyed = client.call("VIF.destroy", vec![json!(reference)]).await;
-    destroyed.map_err(|failure| failure.doing(format!("cannot {what}")))?;
+    device::detach(client, "VIF", &reference, vif.currently_attached, &what).await?;
     output.print(&json!({ "vm": place.vm, "number": place.number }), String::new)
 }
 

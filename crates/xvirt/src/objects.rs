@@ -14,7 +14,12 @@ pub type Object<R> = (String, R, Value);
 
 /// All objects of a class.
 pub async fn all<R: Record>(client: &Client) -> Result<Vec<Object<R>>> {
-    let records = client.call(&format!("{}.get_all_records", R::TABLE.name), Vec::new()).await?;
+    all_by(client, &format!("{}.get_all_records", R::TABLE.name)).await
+}
+
+/// All objects that a verb returns with their records.
+pub async fn all_by<R: Record>(client: &Client, verb: &str) -> Result<Vec<Object<R>>> {
+    let records = client.call(verb, Vec::new()).await?;
     let records: BTreeMap<String, Value> =
         serde_json::from_value(records).map_err(|error| Failure::new("cannot understand a list of records", error))?;
     let read_all = records.into_iter().map(|(reference, record)| Ok((reference, read(record.clone())?, record)));

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use xvirt_pool::model::{Host, Vm, VmPowerState};
 
 use crate::client::Client;
 use crate::failure::{Failure, Result};
 use crate::follow;
-use crate::name::read;
+use crate::objects;
 use crate::output::Output;
 use crate::vms::{self, reference, shown};
 
@@ -57,12 +57,7 @@ async fn upgrade(client: &Client, vm: &Vm, reference: &str) -> Result<()> {
 
 /// The versions of the hosts' services, by their references.
 async fn versions(client: &Client) -> Result<BTreeMap<String, String>> {
-    let records = client.call("host.get_all_records", Vec::new()).await?;
-    let records: BTreeMap<String, Value> =
-        serde_json::from_value(records).map_err(|error| Failure::new("cannot understand the hosts' records", error))?;
-    let version = |(reference, record): (String, Value)| {
-        let host: Host = read(record)?;
-        Ok((reference, host.software_version.get("xvirt").cloned().unwrap_or_default()))
-    };
-    records.into_iter().map(version).collect()
+    let hosts = objects::all::<Host>(client).await?.into_iter();
+    let version = |host: &Host| host.software_version.get("xvirt").cloned().unwrap_or_default();
+    Ok(hosts.map(|(reference, host, _)| (reference, version(&host))).collect())
 }

@@ -1,14 +1,12 @@
 //! The verbs of users.
 
-use std::collections::BTreeMap;
-
 use clap::Subcommand;
 use serde_json::{Value, json};
 use xvirt_pool::model::User;
 
 use crate::client::Client;
 use crate::failure::{Failure, Result};
-use crate::name::read;
+use crate::objects::{Object, all_by};
 use crate::output::{Output, table};
 use crate::password;
 
@@ -78,11 +76,11 @@ pub async fn run(client: &Client, verb: UserVerb, output: &Output) -> Result<()>
 
 /// Lists the users by name.
 async fn list(client: &Client, output: &Output) -> Result<()> {
-    let mut users: Vec<(User, Value)> = all(client).await?.into_values().collect();
-    users.sort_by(|(one, _), (other, _)| one.short_name.cmp(&other.short_name));
-    let (users, records): (Vec<User>, Vec<Value>) = users.into_iter().unzip();
+    let mut users = all(client).await?;
+    users.sort_by(|(_, one, _), (_, other, _)| one.short_name.cmp(&other.short_name));
+    let records: Vec<&Value> = users.iter().map(|(_, _, record)| record).collect();
     output.print(&records, || {
-        let rows = users.iter().map(|user| {
+        let rows = users.iter().map(|(_, user, _)| {
             vec![user.short_name.clone(), user.xvirt_role.clone(), user.fullname.clone(), user.uuid.clone()]
         });
         table(&["NAME", "ROLE", "FULL NAME", "UUID"], &rows.collect::<Vec<_>>())
@@ -105,16 +103,13 @@ struct Found {
 /// The user with this name or UUID.
 async fn find(client: &Client, name: &str) -> Result<Found> {
     let users = all(client).await?.into_iter();
-    let mut found = users.filter(|(_, (user, _))| user.short_name == name || user.uuid == name);
-    let (reference, (record, _)) = found.next().ok_or_else(|| {
+    let mut found = users.filter(|(_, user, _)| user.short_name == name || user.uuid == name);
+    let (reference, record, _) = found.next().ok_or_else(|| {
         Failure::not_found(format!("cannot find the user {name:?}"), "none has this name; see `xvirt user list`")
     })?;
     Ok(Found { reference, record })
 }
 
-async fn all(client: &Client) -> Result<BTreeMap<String, (User, Value)>> {
-    let records = client.call("user.xvirt_get_all_records", Vec::new()).await?;
-    let records: BTreeMap<String, Value> =
-        serde_json::from_value(records).map_err(|error| Failure::new("cannot understand the list of users", error))?;
-    records.into_iter().map(|(reference, record)| Ok((reference, (read(record.clone())?, record)))).collect()
+async fn all(client: &Client) -> Result<Vec<Object<User>>> {
+    all_by(client, "user.xvirt_get_all_records").await
 }

@@ -1,7 +1,7 @@
 //! The VMs of a service.
 
 use serde_json::Value;
-use xvirt_pool::model::{Ref, Vm};
+use xvirt_pool::model::{Ref, Vm, VmPowerState};
 
 use crate::client::Client;
 use crate::failure::{Failure, Result};
@@ -16,6 +16,11 @@ pub fn shown(vm: &Vm) -> String {
 pub fn reference(vm: &Vm) -> Result<String> {
     let uuid = vm.uuid.parse().map_err(|error| Failure::new("cannot understand the UUID of a VM", error))?;
     Ok(Ref::<Vm>::new(uuid).to_string())
+}
+
+/// Whether a VM runs or is paused, so that its devices come and go at once.
+pub fn in_memory(vm: &Vm) -> bool {
+    matches!(vm.power_state, VmPowerState::Running | VmPowerState::Paused)
 }
 
 /// All VMs, with their records as the service sent them; templates and snapshots are none.
