@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use uuid::Uuid;
 use xvirt_worker::protocol::Description;
 
+use super::occupied::{Occupied, require_unoccupied};
 use super::{END_PATIENCE, Inner, Phase, slot};
-use crate::model::{Record, Ref, Vbd, VbdOperations, Vif, VifOperations, Vm, VmOperations};
+use crate::model::{Ref, Vbd, VbdOperations, Vif, VifOperations, Vm, VmOperations};
 use crate::objects::Change;
 use crate::operation::{Failure, codes, power};
 use crate::sync::lock;
@@ -15,21 +16,15 @@ use crate::task::Running;
 use crate::worker::Worker;
 
 /// A device of a VM in the records.
-pub(crate) trait Device: Record + 'static {
+pub(crate) trait Device: Occupied + 'static {
+    /// What a task does that plugs it in.
+    const PLUG: Self::Operation;
     /// The VM.
     fn vm(&self) -> Ref<Vm>;
     /// Whether the guest has it.
     fn is_attached(&self) -> bool;
     /// Says whether the guest has it.
     fn set_attached(&mut self, attached: bool);
-    /// The task that does something with it, and what.
-    fn operation(&self) -> Option<(String, String)>;
-    /// Says that a task plugs it in.
-    fn begin_plug(&mut self, task: String);
-    /// Says that a task is over. `false` if it was so before.
-    fn end_operation(&mut self, task: &str) -> bool;
-    /// Says that nothing is done with it.
-    fn end_operations(&mut self);
     /// The devices of its kind in a VM.
     fn of_vm(vm: &Vm) -> &[Ref<Self>];
     /// The positions of the devices of its kind in a worker.
@@ -41,6 +36,8 @@ pub(crate) trait Device: Record + 'static {
 macro_rules! device {
     ($record:ident, $operations:ident, $of_vm:ident, $of_worker:ident, $described:ident) => {
         impl Device for $record {
+            const PLUG: $operations = $operations::Plug;
+
             fn vm(&self) -> Ref<Vm> {
                 self.vm
             }
@@ -51,23 +48,6 @@ macro_rules! device {
 
             fn set_attached(&mut self, attached: bool) {
                 self.currently_attached = attached;
-            }
-
-            fn operation(&self) -> Option<(String, String)> {
-                let (task, operation) = self.current_operations.first_key_value()?;
-                Some((task.clone(), operation.to_string()))
-            }
-
-            fn begin_plug(&mut self, task: String) {
-                self.current_operations.insert(task, $operations::Plug);
-            }
-
-            fn end_operation(&mut self, task: &str) -> bool {
-                self.current_operations.remove(task).is_some()
-            }
-
-            fn end_operations(&mut self) {
-                self.current_operations.clear();
             }
 
             fn of_vm(vm: &Vm) -> &[Ref<Self>] {
@@ -106,7 +86,7 @@ fn set_each<D: Device>(
     for reference in D::of_vm(vm) {
         let Some(attached) = attached(reference.uuid().unwrap_or_default()) else { continue };
         let Some(mut device) = change.find(*reference)? else { continue };
-        device.end_operations();
+        device.current().clear();
         device.set_attached(attached);
         change.put(*reference, &device)?;
     }
@@ -145,27 +125,21 @@ impl Inner {
         reference: Ref<D>,
         mut more: impl FnMut(&mut Change<'_>, &D) -> Result<T, Failure>,
     ) -> Result<(D, T), Failure> {
-        let class = D::TABLE.name;
         let begun = self.objects.change(|change| {
             let mut record = change.get(reference)?;
             if record.is_attached() {
                 return Err(Failure::new("DEVICE_ALREADY_ATTACHED", [reference.to_string()]).with_remedy("use it"));
             }
-            if let Some((task, operation)) = record.operation() {
-                let parameters = [class.to_owned(), reference.to_string(), operation, task];
-                return Err(
-                    Failure::new("OTHER_OPERATION_IN_PROGRESS", parameters).with_remedy("wait for that task to end")
-                );
-            }
+            require_unoccupied(reference, &mut record)?;
             // What is plugged in meanwhile would be in the old worker only.
             let vm = change.get(record.vm())?;
             power::require_none(&vm, record.vm(), |operation| operation == VmOperations::PoolMigrate)?;
             let owner = slot::owner_of(change, record.vm())?;
             if owner.phase != Phase::Running || owner.epoch != worker.epoch {
-                return Err(codes::not_allowed("the VM has just ended", "start it again"));
+                return Err(codes::just_ended());
             }
             let done = more(change, &record)?;
-            record.begin_plug(running.reference().to_string());
+            record.current().insert(running.reference().to_string(), D::PLUG);
             change.put(reference, &record)?;
             running.record(change)?;
             Ok((record, done))
@@ -202,7 +176,7 @@ impl Inner {
             detach::<D>(change, &gone)?;
             let Some(mut record) = change.find(reference)? else { return Ok(()) };
             // Otherwise the VM has ended meanwhile.
-            if record.end_operation(&task) {
+            if record.current().remove(&task).is_some() {
                 record.set_attached(attached);
                 change.put(reference, &record)?;
             }
@@ -240,14 +214,14 @@ impl Inner {
     }
 
     fn end_plugs_of<D: Device>(&self) -> Result<(), Failure> {
-        for (reference, device) in self.objects.all::<D>()? {
-            if device.operation().is_none() {
+        for (reference, mut device) in self.objects.all::<D>()? {
+            if device.current().is_empty() {
                 continue;
             }
             let ended = self.objects.change(|change| {
                 let Some(mut device) = change.find(reference)? else { return Ok(()) };
                 if slot::owner_of(change, device.vm())?.phase == Phase::None {
-                    device.end_operations();
+                    device.current().clear();
                     change.put(reference, &device)?;
                 }
                 Ok(())

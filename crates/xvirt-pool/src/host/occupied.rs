@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Inner;
 use crate::model::{Record, Ref, Vbd, VbdOperations, Vdi, VdiOperations, Vif, VifOperations};
-use crate::operation::Failure;
+use crate::operation::{Failure, codes};
 use crate::task::Running;
 
 /// A record that says what is being done with its object.
@@ -34,6 +34,15 @@ occupied!(Vbd, VbdOperations);
 occupied!(Vif, VifOperations);
 occupied!(Vdi, VdiOperations);
 
+/// Requires that nothing is done with an object.
+///
+/// # Errors
+/// `OTHER_OPERATION_IN_PROGRESS`
+pub(crate) fn require_unoccupied<R: Occupied>(object: Ref<R>, record: &mut R) -> Result<(), Failure> {
+    let Some((task, operation)) = record.current().first_key_value() else { return Ok(()) };
+    Err(codes::other_operation(R::TABLE.name, object, operation, task))
+}
+
 impl Inner {
     /// Does something with an object, which says so meanwhile.
     ///
@@ -49,12 +58,7 @@ impl Inner {
         let task = running.reference().to_string();
         self.objects.change(|change| {
             let mut record = change.get(object)?;
-            if let Some((task, other)) = record.current().iter().next() {
-                let parameters = [R::TABLE.name.to_owned(), object.to_string(), other.to_string(), task.clone()];
-                return Err(
-                    Failure::new("OTHER_OPERATION_IN_PROGRESS", parameters).with_remedy("wait for that task to end")
-                );
-            }
+            require_unoccupied(object, &mut record)?;
             record.current().insert(task.clone(), operation);
             change.put(object, &record)?;
             running.record(change)
@@ -73,22 +77,17 @@ impl Inner {
         outcome.and_then(|value| recorded.map(|()| value))
     }
 
-    /// Ends what an earlier service was doing with devices and disks.
+    /// Ends what an earlier service was doing with disks. What it was doing with devices ends with the adoption of their VM:
+    /// the worker says whether it has them.
     pub(crate) fn end_occupations(&self) -> Result<(), Failure> {
-        self.end_occupations_of::<Vbd>()?;
-        self.end_occupations_of::<Vif>()?;
-        self.end_occupations_of::<Vdi>()
-    }
-
-    fn end_occupations_of<R: Occupied>(&self) -> Result<(), Failure> {
-        for (object, mut record) in self.objects.all::<R>()? {
-            if record.current().is_empty() {
+        for (disk, record) in self.objects.all::<Vdi>()? {
+            if record.current_operations.is_empty() {
                 continue;
             }
             self.objects.change(|change| {
-                let Some(mut record) = change.find(object)? else { return Ok(()) };
-                record.current().clear();
-                change.put(object, &record)
+                let Some(mut record) = change.find(disk)? else { return Ok(()) };
+                record.current_operations.clear();
+                change.put(disk, &record)
             })?;
         }
         Ok(())

@@ -173,8 +173,7 @@ impl Inner {
         let memory = i64::try_from(self.report.memory().total).unwrap_or(i64::MAX);
         let no_repository = self.objects.all::<Sr>()?.is_empty();
         self.objects.change(|change| {
-            let known = change.find(self.host)?;
-            let mut host = known.clone().unwrap_or_else(|| Host {
+            let mut host = change.find(self.host)?.unwrap_or_else(|| Host {
                 uuid: uuid.to_string(),
                 name_label: name.clone(),
                 ..Host::default()
@@ -195,8 +194,7 @@ impl Inner {
                 };
                 change.put(host.metrics, &measured)?;
             }
-            let known_pool = change.find(self.pool)?;
-            let mut pool = known_pool.clone().unwrap_or_else(|| Pool {
+            let mut pool = change.find(self.pool)?.unwrap_or_else(|| Pool {
                 uuid: self.pool.uuid().unwrap_or_default().to_string(),
                 master: self.host,
                 // Otherwise no VM would start with the host, whatever its record says.
@@ -209,13 +207,8 @@ impl Inner {
                 pool.default_sr = sr;
                 pool.suspend_image_sr = sr;
             }
-            if known_pool.as_ref() != Some(&pool) {
-                change.put(self.pool, &pool)?;
-            }
-            if known.as_ref() != Some(&host) {
-                change.put(self.host, &host)?;
-            }
-            Ok(())
+            change.put(self.pool, &pool)?;
+            change.put(self.host, &host)
         })
     }
 

@@ -12,7 +12,7 @@ use crate::model::{
 };
 use crate::objects::Change;
 use crate::operation::arguments::{Arguments, require_small};
-use crate::operation::{Failure, accessor, codes, create, power, values};
+use crate::operation::{Failure, accessor, codes, create, power};
 use crate::sync::lock;
 use crate::task::Running;
 
@@ -106,8 +106,7 @@ impl Inner {
         let uuid = uuid_of(table, arguments)?;
         self.objects.change(|change| self.set_in(change, table, uuid, call, arguments))?;
         if self.worker(uuid).is_some() && changes(call, "VCPUs_params") {
-            let (weight, cap) = values::cpu_limits(&self.objects.get(Ref::<Vm>::new(uuid))?.vcpus_params);
-            self.apply_cpu_limits(uuid, weight, cap);
+            self.limit_cpu(uuid, &self.objects.get(Ref::<Vm>::new(uuid))?.vcpus_params);
         }
         if matches!(table.name, "VBD" | "VIF") {
             self.apply_limits(table, uuid)?;
@@ -134,11 +133,6 @@ impl Inner {
         create::check(table, &record)?;
         if table.name == Vm::TABLE.name {
             let mut record = Vm::from_value(record)?;
-            let before = change.get(Ref::<Vm>::new(uuid))?;
-            if record.is_a_template && !before.is_a_template {
-                // A template cannot be powered off, so it must not run.
-                power::require(&before, Ref::new(uuid), VmOperations::MakeIntoTemplate)?;
-            }
             return slot::put(change, Ref::new(uuid), &mut record);
         }
         change.put_value(table, uuid, &record)

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::storage::in_use;
-use crate::model::{Call, ClassTable, Qualifier, Record, Ref, Type, Vbd, Vm, class};
+use crate::model::{Call, ClassTable, Qualifier, Record, Ref, Type, Vbd, Vm, VmOperations, class};
 use crate::objects::Change;
-use crate::operation::{Failure, codes, create};
+use crate::operation::{Failure, codes, create, power};
 
 /// Checks what a setter has made of a record, and sets what depends on it.
 pub(crate) fn check(
@@ -36,6 +36,13 @@ pub(crate) fn check(
             Ok(())
         }
         ("VBD", "type") => detached(change, record).map(drop),
+        ("VM", "is_a_template") => {
+            let vm = Ref::<Vm>::new(of.uuid().unwrap_or_default());
+            let before = change.get(vm)?;
+            let becomes = record.get("is_a_template") == Some(&Value::Bool(true)) && !before.is_a_template;
+            // A template cannot be powered off, so it must not run.
+            if becomes { power::require(&before, vm, VmOperations::MakeIntoTemplate) } else { Ok(()) }
+        }
         _ => Ok(()),
     }
 }

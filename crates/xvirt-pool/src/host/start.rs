@@ -1,6 +1,6 @@
 //! Starting and resuming a VM.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,10 +42,7 @@ impl Inner {
         let record = self.begin(running, vm, operation, |change, record| {
             let owner = slot::owner_of(change, vm)?;
             if owner.phase != Phase::None {
-                return Err(codes::not_allowed(
-                    "the last run of the VM has not ended yet",
-                    "wait a moment, and see whether its worker lives",
-                ));
+                return Err(not_over());
             }
             let owner = owner.claim(host.uuid().unwrap_or_default(), &boot);
             epoch = owner.epoch;
@@ -91,13 +88,7 @@ impl Inner {
     /// Waits until nothing is left of the last run of a VM, which may have halted only just now.
     fn require_last_is_over(&self, vm: Ref<Vm>) -> Result<(), Failure> {
         let Some(last) = vm.uuid().and_then(|uuid| self.worker(uuid)) else { return Ok(()) };
-        let over = last.wait_over(super::END_PATIENCE);
-        over.map(drop).ok_or_else(|| {
-            codes::not_allowed(
-                "the last run of the VM has not ended yet",
-                "try again, and see whether its worker lives",
-            )
-        })
+        last.wait_over(super::END_PATIENCE).map(drop).ok_or_else(not_over)
     }
 
     /// Records that a VM runs, and follows its worker.
@@ -192,7 +183,10 @@ impl Inner {
         match built.or_else(|failure| has_resumed(&worker, how).ok_or(failure)) {
             Ok(description) => {
                 set_positions(&worker, records, &description);
-                self.limit_cpu(records);
+                // A new control group has none.
+                if values::cpu_limits(&records.vm.vcpus_params) != (None, None) {
+                    self.limit_cpu(records.uuid, &records.vm.vcpus_params);
+                }
                 Ok((worker, description))
             }
             Err(failure) => {
@@ -225,29 +219,21 @@ impl Inner {
                 return Err(running.cancelled());
             }
             resumed.map_err(failed)?;
+            // A task that is cancelled now has closed its side of that one.
+            connection = worker.connect(Some(PATIENCE)).map_err(failed)?.0;
         } else {
             connection.call(&Request::Start, &[]).map_err(failed)?;
         }
-        // A task that is cancelled now has closed its side of the other one.
-        let (mut connection, _) = worker.connect(Some(PATIENCE)).map_err(failed)?;
         if how.paused {
             connection.call(&Request::Pause, &[]).map_err(failed)?;
         }
         connection.describe().map_err(failed)
     }
 
-    fn limit_cpu(&self, records: &Records) {
-        let (weight, cap) = values::cpu_limits(&records.vm.vcpus_params);
-        if weight.is_none() && cap.is_none() {
-            return;
-        }
-        self.apply_cpu_limits(records.uuid, weight, cap);
-    }
-
     /// Puts limits of CPU time into force. A VM runs without them too, so a message says if that fails.
-    pub(crate) fn apply_cpu_limits(&self, vm: Uuid, weight: Option<u32>, cap: Option<u32>) {
-        let limited = self.launcher.limit_cpu(vm, weight, cap);
-        if let Err(error) = limited {
+    pub(crate) fn limit_cpu(&self, vm: Uuid, parameters: &BTreeMap<String, String>) {
+        let (weight, cap) = values::cpu_limits(parameters);
+        if let Err(error) = self.launcher.limit_cpu(vm, weight, cap) {
             let text = format!("the limits of VCPUs_params are not in force: {error}");
             self.tell(Ref::new(vm), crate::event::News::Degraded(text));
         }
@@ -274,10 +260,13 @@ fn has_resumed(worker: &Worker, how: Start) -> Option<Description> {
     described.ok().filter(|description| states.contains(&power_state(description)))
 }
 
+fn not_over() -> Failure {
+    codes::not_allowed("the last run of the VM has not ended yet", "try again, and see whether its worker lives")
+}
+
 /// The host memory that a VM takes, in bytes.
 pub(crate) fn promised(vm: &Vm) -> u64 {
-    let memory = vm.memory_static_max;
-    u64::try_from(memory.saturating_add(values::overhead(memory))).unwrap_or(0)
+    u64::try_from(values::host_memory(vm.memory_static_max)).unwrap_or(0)
 }
 
 /// Notes where the devices of a VM are, which were built in the order of its records.

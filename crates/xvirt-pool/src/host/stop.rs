@@ -131,7 +131,7 @@ impl Inner {
         self.begin(running, vm, VmOperations::CleanReboot, |_, _| Ok(()))?;
         let timeout = milliseconds(self.options.shutdown_timeout);
         let asked = self.ask_guest(running, vm, &Request::CleanReboot { timeout });
-        let outcome = asked.and_then(|worker| worker.map(|_| Value::Null).ok_or_else(just_ended));
+        let outcome = asked.and_then(|worker| worker.map(|_| Value::Null).ok_or_else(codes::just_ended));
         let recorded = self.finish(running, vm, &outcome, |_, _, _| Ok(()));
         outcome.and_then(|value| recorded.map(|()| value))
     }
@@ -169,7 +169,7 @@ impl Inner {
         request: &Request,
     ) -> Result<Value, Failure> {
         self.begin(running, vm, operation, |_, _| Ok(()))?;
-        let done = self.worker_or_why(vm).and_then(|worker| worker.ok_or_else(just_ended)).and_then(|worker| {
+        let done = self.worker_or_why(vm).and_then(|worker| worker.ok_or_else(codes::just_ended)).and_then(|worker| {
             let asked = worker.ask(request, &[]).map_err(|error| codes::of_worker(&error));
             // What it is afterwards, also if that failed.
             let described = worker.connect(Some(END_PATIENCE)).and_then(|(mut connection, _)| connection.describe());
@@ -224,11 +224,6 @@ fn is_over(worker: &Worker, error: &xvirt_worker::Error) -> bool {
         Ok(description) => power_state(&description) == Some(VmPowerState::Halted),
         Err(error) => error.kind() == kind::GONE,
     }
-}
-
-/// The failure of a verb whose VM has ended before it was asked.
-pub(crate) fn just_ended() -> Failure {
-    codes::not_allowed("the VM has just ended", "start it again")
 }
 
 pub(crate) fn milliseconds(time: Duration) -> u64 {

@@ -10,7 +10,7 @@ use xvirt_core::vm::SuspendedVm;
 use xvirt_worker::protocol::{Request, Slot};
 use xvirt_worker::{Cause, kind};
 
-use super::{END_PATIENCE, Inner, stop};
+use super::{END_PATIENCE, Inner};
 use crate::model::{Ref, Sr, Vdi, VdiType, Vm, VmOperations, VmPowerState};
 use crate::objects::Change;
 use crate::operation::{Failure, codes};
@@ -70,7 +70,7 @@ impl Inner {
     }
 
     fn save(&self, running: &Running, vm: Ref<Vm>, path: &Path) -> Result<Value, NotSaved> {
-        let worker = self.worker_or_why(vm).and_then(|worker| worker.ok_or_else(stop::just_ended)).map_err(known)?;
+        let worker = self.worker_or_why(vm).and_then(|worker| worker.ok_or_else(codes::just_ended)).map_err(known)?;
         let file = File::options().read(true).write(true).create_new(true).open(path);
         let file = file.map_err(|error| known(failed("create", path, &error)))?;
         let connected = worker.connect(None).inspect_err(|_| remove(path));

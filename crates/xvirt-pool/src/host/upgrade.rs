@@ -99,8 +99,7 @@ impl Inner {
 
     fn move_to_new_worker(&self, running: &Running, vm: Ref<Vm>, record: Vm) -> Result<(Records, Moved), Failure> {
         let uuid = vm.uuid().unwrap_or_default();
-        let gone = || codes::not_allowed("the VM has just ended", "start it again");
-        let old = self.worker(uuid).ok_or_else(gone)?;
+        let old = self.worker(uuid).ok_or_else(codes::just_ended)?;
         // An earlier one may have ended without an answer.
         self.settle(uuid).and_then(|_| old.place.remove_beside())?;
         let undecided = old.begin_hand_over();

@@ -71,12 +71,11 @@ impl Change<'_> {
         Ok(())
     }
 
-    /// Changes a record, if there is one and something changes.
+    /// Changes a record, if there is one.
     fn update<R: Record>(&mut self, reference: Ref<R>, change: impl FnOnce(&mut R)) -> Result<(), Failure> {
-        let Some(before) = self.find(reference)? else { return Ok(()) };
-        let mut record = before.clone();
+        let Some(mut record) = self.find(reference)? else { return Ok(()) };
         change(&mut record);
-        if record == before { Ok(()) } else { self.put(reference, &record) }
+        self.put(reference, &record)
     }
 
     /// The record that an object has in the store.
@@ -164,7 +163,7 @@ impl Change<'_> {
         }
         let sides = [(host(before), before, false), (host(after), after, true)];
         for (host, record, comes) in sides {
-            let bytes = record.map_or(0, promised);
+            let bytes = record.map_or(0, |vm| values::host_memory(vm.memory_static_max));
             let mut metrics = Ref::NULL;
             self.update::<Host>(host, |host| {
                 metrics = host.metrics;
@@ -210,11 +209,6 @@ impl Change<'_> {
 
 fn in_memory(vm: &Vm) -> bool {
     matches!(vm.power_state, VmPowerState::Running | VmPowerState::Paused)
-}
-
-/// The host memory that a VM takes, in bytes.
-fn promised(vm: &Vm) -> i64 {
-    vm.memory_static_max.saturating_add(values::overhead(vm.memory_static_max))
 }
 
 #[cfg(all(test, feature = "simulation"))]

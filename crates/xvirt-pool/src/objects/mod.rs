@@ -318,12 +318,13 @@ impl Change<'_> {
     /// Writes a record as JSON. One that was read and is the same is not written, which needs no room and is no event.
     pub(crate) fn put_value(&mut self, table: &ClassTable, uuid: Uuid, record: &Value) -> Result<(), Failure> {
         let key = record_key(table, uuid);
+        let bytes = serialized(&key, record)?;
         let read = self.read.get(&key).and_then(Option::as_ref);
-        let same = read.is_some_and(|(read, _)| parse::<Value>(&key, read).is_ok_and(|read| read == *record));
-        if same && !self.written.contains_key(&key) {
+        if !self.written.contains_key(&key) && read.is_some_and(|(read, _)| *read == bytes) {
             return Ok(());
         }
-        self.put_beside(&key, record)
+        self.written.insert(key, Some(bytes));
+        Ok(())
     }
 
     /// What is kept under a key beside the records.
@@ -349,9 +350,7 @@ impl Change<'_> {
 
     /// Writes something beside the records.
     pub(crate) fn put_beside(&mut self, key: &str, value: &impl Serialize) -> Result<(), Failure> {
-        let bytes =
-            serde_json::to_vec(value).map_err(|error| codes::internal(format!("cannot write {key}: {error}")))?;
-        self.written.insert(key.to_owned(), Some(bytes));
+        self.written.insert(key.to_owned(), Some(serialized(key, value)?));
         Ok(())
     }
 
@@ -384,6 +383,10 @@ pub(crate) fn beside_key(table: &ClassTable, uuid: Uuid, name: &str) -> String {
 /// The key of what is kept beside the record that a reference means.
 pub(crate) fn beside_of<C: Class>(reference: Ref<C>, name: &str) -> String {
     beside_key(C::TABLE, reference.uuid().unwrap_or_default(), name)
+}
+
+fn serialized(key: &str, value: &impl Serialize) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(value).map_err(|error| codes::internal(format!("cannot write {key}: {error}")))
 }
 
 fn parse<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Failure> {

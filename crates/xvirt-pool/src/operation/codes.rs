@@ -37,6 +37,17 @@ pub(crate) fn not_allowed(reason: impl Display, remedy: impl Into<String>) -> Fa
     Failure::new("OPERATION_NOT_ALLOWED", [reason.to_string()]).with_remedy(remedy)
 }
 
+/// Something else is being done with the object, by this task.
+pub(crate) fn other_operation(class: &str, of: impl Display, operation: impl Display, task: &str) -> Failure {
+    let parameters = [class.to_owned(), of.to_string(), operation.to_string(), task.to_owned()];
+    Failure::new("OTHER_OPERATION_IN_PROGRESS", parameters).with_remedy("wait for that task to end")
+}
+
+/// The VM has ended before a verb could ask its worker.
+pub(crate) fn just_ended() -> Failure {
+    not_allowed("the VM has just ended", "start it again")
+}
+
 impl From<ValueError> for Failure {
     fn from(error: ValueError) -> Self {
         Self::new(error.code(), error.parameters()).with_remedy(error.remedy())

@@ -1,7 +1,7 @@
 //! Which verb of a VM is legal when.
 
 use crate::model::{Ref, Vm, VmOperations, VmPowerState};
-use crate::operation::Failure;
+use crate::operation::{Failure, codes};
 
 use VmOperations as Op;
 use VmPowerState::{Halted, Paused, Running, Suspended};
@@ -79,8 +79,7 @@ pub(crate) fn require_idle(vm: &Vm, of: Ref<Vm>) -> Result<(), Failure> {
 /// `OTHER_OPERATION_IN_PROGRESS`
 pub(crate) fn require_none(vm: &Vm, of: Ref<Vm>, excludes: impl Fn(VmOperations) -> bool) -> Result<(), Failure> {
     let Some((task, other)) = vm.current_operations.iter().find(|(_, other)| excludes(**other)) else { return Ok(()) };
-    let parameters = ["VM".to_owned(), of.to_string(), other.to_string(), task.clone()];
-    Err(Failure::new("OTHER_OPERATION_IN_PROGRESS", parameters).with_remedy("wait for that task to end"))
+    Err(codes::other_operation("VM", of, other, task))
 }
 
 /// The error for a verb that needs another power state.

@@ -105,6 +105,11 @@ pub(crate) fn generation_text(uuid: Uuid) -> String {
     format!("{}:{}", high.cast_signed(), low.cast_signed())
 }
 
+/// The bytes of host memory that a VM takes in all.
+pub(crate) fn host_memory(memory: i64) -> i64 {
+    memory.saturating_add(overhead(memory))
+}
+
 /// The bytes of host memory that a VM takes beside its own: its worker, and the tables of its pages.
 pub(crate) fn overhead(memory: i64) -> i64 {
     const WORKER: i64 = 4 << 20;

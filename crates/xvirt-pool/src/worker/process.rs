@@ -261,7 +261,7 @@ impl Worker {
     /// The worker cannot be reached.
     pub(crate) fn number(&self) -> Result<Pid, Failure> {
         let socket = nobody(connect(self.socket(), GREETING))?;
-        let socket = socket.ok_or_else(|| codes::not_allowed("the VM has just ended", "start it again"))?;
+        let socket = socket.ok_or_else(codes::just_ended)?;
         let peer = socket_peercred(&socket).map(|peer| peer.pid);
         peer.map_err(|errno| codes::internal(format!("cannot find the process of a worker: {errno}")))
     }
