@@ -86,6 +86,17 @@ impl Caller {
         }
     }
 
+    /// The failure if its role does not allow what it wishes to do.
+    #[cfg(any(feature = "host", feature = "xenapi"))]
+    pub(crate) fn permission_denied(&self, permission: &str, roles: Roles) -> super::Failure {
+        let role = self.role().map_or("none", RoleName::as_str);
+        let allowed =
+            roles.iter().filter(|role| *role != RoleName::ClientCert).map(RoleName::as_str).collect::<Vec<_>>();
+        let allowed = if allowed.is_empty() { "root on the host itself".to_owned() } else { allowed.join(", ") };
+        let message = format!("the role {role} does not allow this; it takes one of: {allowed}");
+        super::Failure::new("RBAC_PERMISSION_DENIED", [permission.to_lowercase(), message])
+    }
+
     /// Where the call comes from; `None` on this host.
     pub fn from(&self) -> Option<IpAddr> {
         match self {

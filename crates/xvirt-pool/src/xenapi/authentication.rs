@@ -40,7 +40,7 @@ pub(super) fn permitted(
     };
     match caller.has_one_of(roles) {
         true => Ok(caller),
-        false => Err(Failure::permission_denied(permission, &caller, roles)),
+        false => Err(caller.permission_denied(permission, roles)),
     }
 }
 

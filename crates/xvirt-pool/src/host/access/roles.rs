@@ -27,7 +27,7 @@ pub(super) fn permit(caller: &Caller, table: &ClassTable, name: &str, roles: Rol
     if caller.has_one_of(roles) {
         return Ok(());
     }
-    Err(Failure::permission_denied(&format!("{}.{name}", table.name), caller, roles))
+    Err(caller.permission_denied(&format!("{}.{name}", table.name), roles))
 }
 
 /// The verbs that a role allows, as permissions.
